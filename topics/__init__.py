@@ -1,0 +1,1 @@
+"""The contract: every topic, message, error code and limit. Nothing else in the project defines a message."""

@@ -1,0 +1,215 @@
+"""The payload of every command: what a sender may say, in what units, and what is refused.
+
+The same models serve the bus, the command line and REST. `extra="forbid"`: a misspelt field is an error, never
+silently ignored. Durations are seconds; times are RFC 3339 with an offset.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from aico_sched.topics import limits
+
+TaskId = Annotated[
+    str,
+    StringConstraints(
+        max_length=limits.MAX_ID_CHARS,
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_][A-Za-z0-9_-]*)*$",
+    ),
+]
+"""Dot-separated name; its first part is the namespace that decides the task's permissions."""
+
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=limits.MAX_ID_CHARS)]
+Text = Annotated[str, StringConstraints(max_length=2_000)]
+ScheduleText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+TaskConfig = dict[Annotated[str, StringConstraints(max_length=limits.MAX_ID_CHARS)], JsonValue]
+_YEAR = 366 * 86_400.0
+Seconds = Annotated[float, Field(ge=0, le=_YEAR, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, Field(gt=0, le=_YEAR, allow_inf_nan=False)]
+
+Misfire = Literal["latest", "all", "skip"]
+Overlap = Literal["skip", "queue", "cancel_previous", "allow"]
+Delivery = Literal["at_least_once", "at_most_once"]
+MaxDeferAction = Literal["run", "skip", "fail"]
+
+
+def _unique(tags: list[str]) -> list[str]:
+    return sorted(set(tags))
+
+
+Tags = Annotated[
+    list[Annotated[str, StringConstraints(min_length=1, max_length=limits.MAX_NAME_CHARS)]],
+    Field(max_length=32),
+    AfterValidator(_unique),
+]
+
+
+class Payload(BaseModel):
+    """Base of every message payload: frozen, and nothing unknown passes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class RetryPolicy(Payload):
+    """What happens after a failed attempt. The delay before retry n is `delay * multiplier**(n-1)`, at most
+    `max_delay`; with `jitter: full` it is drawn evenly from zero to that."""
+
+    max_attempts: int = Field(ge=1, le=100, description="attempts in all, the first included")
+    delay: Seconds = Field(description="seconds before the first retry")
+    max_delay: Seconds = Field(description="longest delay between two attempts, seconds")
+    multiplier: float = Field(default=2.0, ge=1, le=100, allow_inf_nan=False)
+    jitter: Literal["none", "full"] = "none"
+
+
+class TaskOptions(Payload):
+    """The options a task may carry, each with the service's default where it is absent or null."""
+
+    description: Text | None = None
+    timezone: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
+        default=None, description="IANA name; the service's `scheduler.timezone` if absent"
+    )
+    catchup_window: Seconds | None = Field(
+        default=None, description="how late a slot may still run; default min(period, 24 h)"
+    )
+    misfire: Misfire = Field(default="latest", description="which slots inside the catch-up window run after an outage")
+    overlap: Overlap = Field(default="skip", description="what a due slot does while the task is still running")
+    jitter: Seconds = Field(default=0.0, description="starts are spread over this many seconds, stable per task")
+    timeout: PositiveSeconds | None = Field(default=None, description="seconds one attempt may take; default 300")
+    retry: RetryPolicy | None = None
+    priority: int | None = Field(default=None, ge=0, le=100, description="higher runs first; default by namespace")
+    idle_only: bool | None = Field(default=None, description="start only while the machine is idle")
+    max_defer: Seconds | None = Field(default=None, description="longest a start may be put off for lack of resources")
+    on_max_defer: MaxDeferAction = "run"
+    delivery: Delivery = "at_least_once"
+    start_at: AwareDatetime | None = Field(default=None, description="no run before this time")
+    end_at: AwareDatetime | None = Field(default=None, description="no run after this time")
+    max_runs: int | None = Field(default=None, ge=1, description="scheduled runs after which the task is finished")
+    owner: Annotated[str, StringConstraints(max_length=limits.MAX_NAME_CHARS)] | None = None
+    tags: Tags = Field(default_factory=list)
+
+
+class TaskCreate(TaskOptions):
+    """`scheduler.task.create`: a new task. Answered with the task as `TaskView`."""
+
+    task_id: TaskId
+    schedule: ScheduleText = Field(description="cron, @shortcut, interval:SECONDS or at:RFC3339")
+    task_class: TaskId | None = Field(
+        default=None, description="a registered task class; the class named like the task if absent"
+    )
+    config: TaskConfig = Field(default_factory=dict)
+    enabled: bool = True
+
+
+class TaskUpdate(TaskOptions):
+    """`scheduler.task.update`: changes the fields that are present, resets those that are null."""
+
+    task_id: TaskId
+    schedule: ScheduleText | None = None
+    task_class: TaskId | None = None
+    config: TaskConfig | None = None
+    revision: int | None = Field(
+        default=None, ge=1, description="refused with `conflict` unless the task has this revision"
+    )
+
+
+class TaskRef(Payload):
+    """`scheduler.task.{enable,disable,trigger}`: names a task."""
+
+    task_id: TaskId
+
+
+class TaskNote(TaskRef):
+    """`scheduler.task.{pause,resume}`: names a task, with a note that is kept with it."""
+
+    note: Text | None = None
+
+
+class TaskDelete(TaskRef):
+    """`scheduler.task.delete`: removes a task; its history stays."""
+
+    remove_code: bool = Field(default=False, description="also delete the user task's code file")
+
+
+class TaskBackfill(TaskRef):
+    """`scheduler.task.backfill`: runs the slots of a past range, without moving `next_run`."""
+
+    start: AwareDatetime = Field(description="first slot not before this time")
+    end: AwareDatetime = Field(description="last slot not after this time")
+    overlap: Literal["queue", "allow"] = "queue"
+    max_runs: int = Field(default=100, ge=1, le=1_000, description="refused if the range holds more slots")
+
+
+class TaskStatus(TaskRef):
+    """`scheduler.task.status`: one task and its newest executions."""
+
+    history: int = Field(default=10, ge=0, le=limits.MAX_PAGE)
+
+
+class Page(Payload):
+    """What every list takes: how many rows, and where the page before ended."""
+
+    limit: int = Field(default=100, ge=1, le=limits.MAX_PAGE)
+    cursor: Identifier | None = Field(default=None, description="`next_cursor` of the page before")
+
+
+class TaskList(Page):
+    """`scheduler.task.list`: tasks by id."""
+
+    prefix: Annotated[str, StringConstraints(max_length=limits.MAX_ID_CHARS)] = ""
+    state: Literal["active", "paused", "disabled", "unavailable", "finished"] | None = None
+    tag: Annotated[str, StringConstraints(max_length=limits.MAX_NAME_CHARS)] | None = None
+    owner: Annotated[str, StringConstraints(max_length=limits.MAX_NAME_CHARS)] | None = None
+
+
+class ExecutionList(Page):
+    """`scheduler.execution.list`: executions, newest first."""
+
+    task_id: TaskId | None = None
+    execution_id: Identifier | None = None
+    status: Identifier | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    attempts: bool = Field(default=False, description="with every attempt's times and error")
+
+
+class ExecutionCancel(Payload):
+    """`scheduler.execution.cancel`: ends a running execution, or drops one that waits."""
+
+    execution_id: Identifier
+    reason: Text | None = None
+
+
+class DeadList(Page):
+    """`scheduler.dead.list`: executions that failed for good, newest first, with every attempt."""
+
+    task_id: TaskId | None = None
+
+
+class DeadRef(Payload):
+    """`scheduler.dead.{requeue,discard}`: names a dead letter."""
+
+    execution_id: Identifier
+
+
+class ScheduleExplain(Payload):
+    """`scheduler.schedule.explain`: what an expression means and when it fires next."""
+
+    schedule: ScheduleText
+    timezone: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    after: AwareDatetime | None = Field(default=None, description="now if absent")
+    count: int = Field(default=5, ge=1, le=100)
+
+
+class EventList(Payload):
+    """`scheduler.event.list`: the events of a topic after a sequence number, oldest first."""
+
+    topic: Identifier
+    after_seq: int = Field(default=0, ge=0)
+    limit: int = Field(default=100, ge=1, le=limits.MAX_PAGE)
+
+
+class Empty(Payload):
+    """A command without arguments: `scheduler.registry.{list,reload}`, `scheduler.stats`, `scheduler.health`."""
+
+
+Result = dict[str, Any]

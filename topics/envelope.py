@@ -1,0 +1,153 @@
+"""The envelope every bus message travels in, and its msgpack codec.
+
+Wire form: two ZeroMQ frames, the topic (utf-8) and the body. The body is a msgpack map with the metadata names
+of AICO's own bus: `{message_id, timestamp, source, message_type, version, attributes, payload}`.
+"""
+
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgpack
+
+from aico_sched.topics import limits
+from aico_sched.topics.errors import CommandError, ErrorCode
+
+VERSION = "1.0"
+
+_FIELDS = frozenset({"message_id", "timestamp", "source", "message_type", "version", "attributes", "payload"})
+_PLAIN = (str, int, float, bool, bytes, type(None))
+
+
+class Envelope(NamedTuple):
+    """One bus message. `timestamp` is RFC 3339 UTC; `attributes` maps strings to strings, as AICO's do:
+    `correlation_id`, `reply_to`, `seq` (events), `signature` (joined bus)."""
+
+    message_id: str
+    timestamp: str
+    source: str
+    message_type: str
+    version: str
+    attributes: dict[str, str]
+    payload: dict[str, Any]
+
+
+class Unreadable(CommandError):
+    """A body that does not hold a valid envelope. `partial` is what could be read of it, so that the sender
+    can be told: a mapping that may hold `message_id`, `source` and `attributes`."""
+
+    def __init__(self, code: ErrorCode, message: str, partial: Mapping[str, Any] | None = None, **details: Any):
+        super().__init__(code, message, **details)
+        self.partial = partial or {}
+
+
+def new_envelope(
+    topic: str,
+    source: str,
+    payload: dict[str, Any],
+    *,
+    attributes: dict[str, str] | None = None,
+    message_id: str | None = None,
+) -> Envelope:
+    """A fresh envelope for `topic`, stamped now, with a new uuid4 as its id unless one is given."""
+    return Envelope(
+        message_id or str(uuid.uuid4()),
+        datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        source,
+        topic,
+        VERSION,
+        attributes or {},
+        payload,
+    )
+
+
+def encode(envelope: Envelope) -> bytes:
+    """The body frame of `envelope`. Raises TypeError or OverflowError for a payload msgpack cannot carry."""
+    body: bytes = msgpack.packb(envelope._asdict())
+    return body
+
+
+def decode(body: bytes | memoryview) -> Envelope:
+    """The envelope in `body`; raises `Unreadable` for anything else, whatever the bytes are."""
+    if len(body) > limits.MAX_FRAME_BYTES:
+        raise Unreadable(
+            ErrorCode.TOO_LARGE,
+            f"the message is {len(body)} bytes long, at most {limits.MAX_FRAME_BYTES} are allowed",
+        )
+    return _checked(_unpack(body))
+
+
+def _unpack(body: bytes | memoryview) -> Any:
+    try:
+        return msgpack.unpackb(
+            body,
+            max_str_len=limits.MAX_STRING_BYTES,
+            max_bin_len=limits.MAX_STRING_BYTES,
+            max_array_len=limits.MAX_ITEMS,
+            max_map_len=limits.MAX_ITEMS,
+            max_ext_len=0,
+            object_pairs_hook=_unique_keys,
+        )
+    # msgpack's errors share no base class (facts.md): ValueError covers most, the rest are listed.
+    except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
+        reason = str(error) or type(error).__name__
+        raise Unreadable(ErrorCode.INVALID_MESSAGE, f"the body is not valid msgpack: {reason}") from error
+
+
+def _unique_keys(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A map, refused when a key stands in it twice: two readers could each believe a different one."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a map holds the same key twice")
+    return result
+
+
+def _checked(raw: Any) -> Envelope:
+    if not isinstance(raw, dict):
+        raise Unreadable(ErrorCode.INVALID_MESSAGE, f"the body must be a map, not {type(raw).__name__}")
+    missing, unknown = _FIELDS - raw.keys(), raw.keys() - _FIELDS
+    if missing or unknown:
+        words = [f"lacks {', '.join(sorted(missing))}"] if missing else []
+        if unknown:
+            words.append(f"holds unknown {', '.join(sorted(map(str, unknown)))}")
+        raise Unreadable(
+            ErrorCode.INVALID_MESSAGE,
+            f"the envelope {' and '.join(words)}",
+            raw,
+            field=sorted(map(str, missing | unknown))[0],
+        )
+    for field in ("message_id", "timestamp", "source", "message_type", "version"):
+        value = raw[field]
+        if not isinstance(value, str) or not value or len(value) > limits.MAX_ID_CHARS:
+            message = f"{field} must be a string of 1 to {limits.MAX_ID_CHARS} characters"
+            raise Unreadable(ErrorCode.INVALID_MESSAGE, message, raw, field=field)
+    _check_attributes(raw)
+    if not isinstance(raw["payload"], dict):
+        raise Unreadable(ErrorCode.INVALID_MESSAGE, "payload must be a map", raw, field="payload")
+    if not _is_plain(raw["payload"], limits.MAX_NESTING - 1):
+        message = f"payload nests deeper than {limits.MAX_NESTING} levels or holds something that is not plain data"
+        raise Unreadable(ErrorCode.INVALID_MESSAGE, message, raw, field="payload")
+    return Envelope(**raw)
+
+
+def _check_attributes(raw: dict[str, Any]) -> None:
+    attributes = raw["attributes"]
+    if (
+        not isinstance(attributes, dict)
+        or len(attributes) > limits.MAX_ATTRIBUTES
+        or not all(isinstance(key, str) and isinstance(value, str) for key, value in attributes.items())
+    ):
+        message = f"attributes must map strings to strings, at most {limits.MAX_ATTRIBUTES} of them"
+        raise Unreadable(ErrorCode.INVALID_MESSAGE, message, raw, field="attributes")
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether `value` holds only maps with string keys, arrays and scalars, at most `depth` levels of them."""
+    if isinstance(value, _PLAIN):
+        return True
+    if depth == 0:
+        return False
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(item, depth - 1) for key, item in value.items())
+    return isinstance(value, list) and all(_is_plain(item, depth - 1) for item in value)

@@ -1,0 +1,278 @@
+"""What the actors say to one another. These messages never leave the process.
+
+They are NamedTuples because msgpack packs a tuple without help and unpacks it into the same order: one hop
+costs one pack and one unpack, no validation (the bridge validated what came from outside). Instants are `int`
+microseconds since the epoch, UTC. Nested records arrive as lists and are rebuilt with `Type(*row)`.
+"""
+
+from typing import Any, NamedTuple
+
+
+class Request(NamedTuple):
+    """A command from the bus, validated; its topic is the command's own. Answered with one `ReplyReady`."""
+
+    message_id: str
+    source: str
+    role: str
+    reply_to: str
+    correlation_id: str
+    codec: str
+    payload: dict[str, Any]
+
+
+class ReplyReady(NamedTuple):
+    """The answer to a `Request`, for the bridge to send. `body` is `{ok: …}`."""
+
+    message_id: str
+    reply_to: str
+    correlation_id: str
+    codec: str
+    body: dict[str, Any]
+
+
+class DueLoad(NamedTuple):
+    """Scheduler → store: what is due up to `until_us`, oldest first, at most `limit` of slots and of runs each."""
+
+    until_us: int
+    limit: int
+
+
+class DueTask(NamedTuple):
+    """The near horizon's view of a task: what planning its next slots needs, nothing else."""
+
+    task_id: str
+    revision: int
+    next_run_us: int
+    schedule: str
+    timezone: str
+    anchor_us: int
+    priority: int
+    options: dict[str, Any]
+    run_count: int
+
+
+class DueRun(NamedTuple):
+    """An execution that waits for its time: triggered, queued, retrying, backfilled."""
+
+    execution_id: str
+    task_id: str
+    run_at_us: int
+    priority: int
+    idle_only: bool
+
+
+class DueLoaded(NamedTuple):
+    """Store → scheduler: the answer to `DueLoad`. Everything due before `horizon_us` is in it."""
+
+    tasks: list[DueTask]
+    runs: list[DueRun]
+    horizon_us: int
+
+
+class DueChanged(NamedTuple):
+    """Store → scheduler: tasks and runs as they are now; `gone` names tasks that fire no more."""
+
+    tasks: list[DueTask]
+    runs: list[DueRun]
+    gone: list[str]
+
+
+class Slot(NamedTuple):
+    """One due slot to claim: the run, and where the task's schedule goes from here.
+
+    `missed` is how many older slots are given up, `missed_from_us` the first of them. `next_run_us` is 0 when
+    the schedule has no further slot. `run` is false when the slot itself is not run; `reason` says why."""
+
+    task_id: str
+    revision: int
+    due_us: int
+    scheduled_for_us: int
+    next_run_us: int
+    run: bool
+    reason: str
+    missed: int
+    missed_from_us: int
+
+
+class SlotsClaim(NamedTuple):
+    """Scheduler → store: claim these slots and waiting runs, then start them. One claim is one credit."""
+
+    claim_id: int
+    now_us: int
+    slots: list[Slot]
+    runs: list[str]
+
+
+class SlotsClaimed(NamedTuple):
+    """Store → scheduler: claim `claim_id` is durable; `started` of it went to the executor."""
+
+    claim_id: int
+    started: int
+
+
+class SlotsDeferred(NamedTuple):
+    """Scheduler → store: these starts are put off; each is (task_id, scheduled_for_us, reason)."""
+
+    slots: list[tuple[str, int, str]]
+
+
+class AttemptStart(NamedTuple):
+    """One attempt for the executor to run; its claim is durable."""
+
+    execution_id: str
+    task_id: str
+    attempt: int
+    task_class: str
+    config: dict[str, Any]
+    scheduled_for_us: int
+    claimed_us: int
+    timeout: float
+    retry: dict[str, Any] | None
+    trigger: str
+    creator: str
+    role: str
+
+
+class AttemptsStart(NamedTuple):
+    attempts: list[AttemptStart]
+
+
+class AttemptEnd(NamedTuple):
+    """How an attempt ended. `retry_at_us` is 0 when it is not to be retried; `result` is JSON text."""
+
+    execution_id: str
+    attempt: int
+    outcome: str
+    started_us: int
+    completed_us: int
+    result: str | None
+    error_type: str | None
+    error_message: str | None
+    traceback: str | None
+    retry_at_us: int
+    reason: str | None
+
+
+class AttemptsEnded(NamedTuple):
+    """Executor → store."""
+
+    ends: list[AttemptEnd]
+
+
+class AttemptProgress(NamedTuple):
+    """A running attempt's latest word; the store keeps the newest per execution."""
+
+    execution_id: str
+    task_id: str
+    attempt: int
+    progress: dict[str, Any]
+    at_us: int
+
+
+class AttemptCancel(NamedTuple):
+    """Store → executor: end this running execution; `outcome` is what to record."""
+
+    execution_id: str
+    outcome: str
+    reason: str
+
+
+class Capacity(NamedTuple):
+    """Executor → scheduler: how many attempts may run at once, and how many have ended since the service began."""
+
+    limit: int
+    ended: int
+    running: int
+
+
+class EventRecord(NamedTuple):
+    """A committed event on its way out. `body` is the payload."""
+
+    event_id: int
+    topic: str
+    seq: int
+    message_id: str
+    timestamp: str
+    body: dict[str, Any]
+
+
+class EventsCommitted(NamedTuple):
+    """Store → bridge: publish these, in order."""
+
+    events: list[EventRecord]
+
+
+class EventsPublished(NamedTuple):
+    """Bridge → store: everything up to `event_id` is on the bus."""
+
+    event_id: int
+
+
+class BusPublish(NamedTuple):
+    """A message of a task for the bus: `topic` as the creator may publish it, `role` its creator's."""
+
+    topic: str
+    payload: dict[str, Any]
+    source: str
+    role: str
+    attributes: dict[str, str]
+
+
+class Audit(NamedTuple):
+    """One line for the audit trail: who tried what, and what came of it."""
+
+    at_us: int
+    source: str
+    role: str
+    action: str
+    target: str
+    outcome: str
+    detail: str
+
+
+class Report(NamedTuple):
+    """An actor's own figures, for stats and health: name → number or small map."""
+
+    actor: str
+    ask_id: int
+    figures: dict[str, Any]
+
+
+class Load(NamedTuple):
+    """Health → scheduler, executor: the machine's load now. Percentages 0–100, seconds."""
+
+    cpu_percent: float
+    memory_percent: float
+    loop_lag: float
+    idle: bool
+    constrained: str
+
+
+class AlertRaise(NamedTuple):
+    """Any actor → store: publish an alert (deduplicated by `key`)."""
+
+    key: str
+    severity: str
+    message: str
+    task_id: str | None
+    details: dict[str, Any]
+
+
+class RegistryChanged(NamedTuple):
+    """Executor → store: the classes that can be run now; tasks of others are parked."""
+
+    names: list[str]
+
+
+class Empty(NamedTuple):
+    """A message whose topic says it all."""
+
+
+class AskReport(NamedTuple):
+    ask_id: int
+
+
+class Quiesced(NamedTuple):
+    """An actor's word that it has stopped taking in work and has nothing left to finish."""
+
+    actor: str

@@ -1,0 +1,245 @@
+"""What the service says: the results of commands and the payloads of events."""
+
+from typing import Any, Literal
+
+from pydantic import Field, JsonValue
+
+from aico_sched.topics.commands import Payload
+
+TaskState = Literal["active", "paused", "disabled", "unavailable", "finished"]
+ExecutionStatus = Literal[
+    "queued",
+    "running",
+    "retrying",
+    "succeeded",
+    "dead",
+    "cancelled",
+    "skipped",
+    "missed",
+    "interrupted",
+]
+Trigger = Literal["schedule", "manual", "backfill", "requeue"]
+AttemptOutcome = Literal["succeeded", "failed", "timed_out", "cancelled", "interrupted"]
+
+
+class TaskView(Payload):
+    """One task as the service keeps it. `options` holds what was set of `TaskOptions`."""
+
+    task_id: str
+    task_class: str
+    schedule: str
+    timezone: str
+    config: dict[str, JsonValue]
+    options: dict[str, JsonValue]
+    state: TaskState
+    note: str | None = Field(description="why it is paused, disabled or unavailable, where somebody said")
+    enabled: bool
+    protected: bool = Field(description="a system task: it can be disabled, never deleted")
+    created_by: str
+    created_at: str
+    updated_at: str
+    last_run: str | None
+    next_run: str | None
+    run_count: int
+    revision: int
+    warnings: list[str] = Field(default_factory=list)
+
+
+class TaskPage(Payload):
+    tasks: list[TaskView]
+    next_cursor: str | None
+
+
+class AttemptView(Payload):
+    """One try at an execution. `error_type` is the exception's qualified name."""
+
+    attempt: int
+    outcome: AttemptOutcome
+    started_at: str
+    completed_at: str
+    error_type: str | None
+    error_message: str | None
+    traceback: str | None
+
+
+class ExecutionView(Payload):
+    """One run of a task. `scheduled_for` is the slot it fills (the moment asked for, of a manual run);
+    `run_at` is when a waiting one may start."""
+
+    execution_id: str
+    task_id: str
+    trigger: Trigger
+    status: ExecutionStatus
+    scheduled_for: str
+    run_at: str | None
+    started_at: str | None
+    completed_at: str | None
+    duration_seconds: float | None
+    attempt: int
+    retry_count: int
+    result: JsonValue
+    error_message: str | None
+    reason: str | None = Field(description="why it was skipped, missed, cancelled, deferred …")
+    progress: JsonValue
+    attempts: list[AttemptView] | None = None
+
+
+class ExecutionPage(Payload):
+    executions: list[ExecutionView]
+    next_cursor: str | None
+
+
+class TaskStatusView(Payload):
+    task: TaskView
+    executions: list[ExecutionView]
+
+
+class ExecutionStarted(Payload):
+    """Answer to `trigger`, `requeue`: the execution that will run."""
+
+    execution_id: str
+    task_id: str
+
+
+class BackfillView(Payload):
+    task_id: str
+    execution_ids: list[str]
+
+
+class DeadLetterView(Payload):
+    execution_id: str
+    task_id: str
+    died_at: str
+    reason: str
+    config: dict[str, JsonValue]
+    attempts: list[AttemptView]
+
+
+class DeadPage(Payload):
+    dead: list[DeadLetterView]
+    next_cursor: str | None
+
+
+class CancelView(Payload):
+    execution_id: str
+    status: Literal["cancelling", "cancelled"]
+
+
+class ExplainView(Payload):
+    expression: str
+    timezone: str
+    kind: str
+    description: str
+    next: list[str]
+    notes: list[str]
+    warnings: list[str]
+
+
+class TaskClassView(Payload):
+    """A task class the registry knows. `available` is false when its code could not be loaded; `problem` says why."""
+
+    name: str
+    description: str
+    module: str
+    category: str
+    source: Literal["module", "entry_point", "user_folder", "builtin"]
+    available: bool
+    problem: str | None
+    config_schema: dict[str, JsonValue] | None = Field(description="JSON Schema of its configuration, once loaded")
+
+
+class RegistryView(Payload):
+    classes: list[TaskClassView]
+
+
+class RegistryReloadView(Payload):
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+    problems: dict[str, str]
+
+
+class StatsView(Payload):
+    """`scheduler.stats`: per actor its counters and gauges, and the caches, as name → number."""
+
+    uptime_seconds: float
+    actors: dict[str, dict[str, Any]]
+    executions: dict[str, Any]
+    caches: dict[str, dict[str, int]]
+    host: dict[str, Any]
+
+
+class HealthView(Payload):
+    status: Literal["healthy", "degraded", "critical"]
+    live: bool
+    ready: bool
+    reasons: list[str]
+    checks: dict[str, dict[str, Any]]
+    version: str
+
+
+class EventRow(Payload):
+    topic: str
+    seq: int
+    message_id: str
+    timestamp: str
+    payload: dict[str, JsonValue]
+
+
+class EventPage(Payload):
+    events: list[EventRow]
+
+
+class TaskEvent(Payload):
+    """`scheduler.event.task.*`: a change to a task, after it is durable. `by` is the sender of the command."""
+
+    task_id: str
+    at: str
+    by: str
+    revision: int
+    state: TaskState
+    next_run: str | None
+    note: str | None = None
+
+
+class ExecutionEvent(Payload):
+    """`scheduler.event.execution.*`: what became of an execution, after it is durable."""
+
+    execution_id: str
+    task_id: str
+    at: str
+    attempt: int
+    trigger: Trigger
+    scheduled_for: str
+    started_at: str | None = None
+    completed_at: str | None = None
+    duration_seconds: float | None = None
+    result: JsonValue = None
+    error_type: str | None = None
+    error_message: str | None = None
+    reason: str | None = None
+    retry_at: str | None = None
+    progress: JsonValue = None
+    count: int | None = Field(default=None, description="slots this event stands for, of `missed`")
+
+
+class AlertEvent(Payload):
+    """`scheduler.event.alert`: something a person should know. `key` is the same for the same trouble."""
+
+    key: str
+    severity: Literal["info", "warning", "critical"]
+    message: str
+    at: str
+    task_id: str | None = None
+    details: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class AvailabilityEvent(Payload):
+    """`scheduler.event.availability`: the heartbeat. The service is gone when none follows within `expires_in`
+    seconds. `seq` holds the newest sequence number of every event topic, so that a gap shows without traffic."""
+
+    instance: str
+    status: Literal["starting", "ready", "stopping"]
+    at: str
+    expires_in: float
+    seq: dict[str, int]
