@@ -1,0 +1,45 @@
+"""Time as the service sees it, behind one seam: the real clock here, a virtual one in `aico_sched.testing`."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Timer(Protocol):
+    """A call that is still to come."""
+
+    def cancel(self) -> None:
+        """Drop the call; harmless when it has happened already."""
+
+
+class Clock(Protocol):
+    """Wall time for schedules, monotonic time for durations, and a way to be called later."""
+
+    def now_us(self) -> int:
+        """Wall-clock time, microseconds since the Unix epoch, UTC. May step either way."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back; only differences mean something."""
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call `callback` on the loop once `monotonic()` has reached `when`."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for `seconds` of monotonic time."""
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def now_us(self) -> int:
+        return time.time_ns() // 1_000
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        return asyncio.get_running_loop().call_later(max(0.0, when - time.monotonic()), callback)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
