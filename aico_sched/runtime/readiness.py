@@ -19,16 +19,16 @@ class Readiness:
     def __init__(self, socket: "zmq.Socket[bytes]", wake: Callable[[], None]) -> None:
         self._socket = socket
         self._loop = asyncio.get_running_loop()
-        self._descriptor = socket.getsockopt(zmq.FD)
+        self._descriptor = int(socket.getsockopt(zmq.FD))
         self._loop.add_reader(self._descriptor, wake)
 
     def has_input(self) -> bool:
         """Whether a receive would succeed now."""
-        return bool(self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN)
+        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
     def has_room(self) -> bool:
         """Whether a send would succeed now."""
-        return bool(self._socket.getsockopt(zmq.EVENTS) & zmq.POLLOUT)
+        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLOUT)
 
     def close(self) -> None:
         """Stop watching; call it before the socket is closed."""

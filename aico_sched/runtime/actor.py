@@ -1,0 +1,150 @@
+"""What an actor is: a class whose methods handle topics.
+
+A handler is a plain function: it runs to its end without waiting, so the actor's state never changes under it.
+Whatever takes time is a child task that reports back by message. A **turn** is the handling of a batch of
+messages, and it is all or nothing: its sends, spawns and calls take effect when it has ended, and a turn that
+raises has none of them and is handled again by a fresh instance.
+"""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from aico_sched.clock import Clock
+from aico_sched.topics.errors import CommandError, ErrorCode
+from aico_sched.topics.internal import ReplyReady, Request
+from aico_sched.topics.names import REPLY_READY
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def handles(topic: str, kind: type) -> Callable[[Method], Method]:
+    """Declare that a method handles the messages of `topic`, each a `kind`."""
+
+    def mark(method: Method) -> Method:
+        marks = getattr(method, "__handles__", ())
+        method.__handles__ = (*marks, (topic, kind))  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+def answers(*topics: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
+    """Declare that a method answers the commands of `topics`: what it returns is the result, a `CommandError`
+    it raises the refusal. Returning None means that it will reply later itself."""
+
+    def wrap(method: Callable[..., Any]) -> Callable[..., None]:
+        def handler(self: "Actor", topic: str, request: Request) -> None:
+            try:
+                result = method(self, topic, request)
+            except CommandError as error:
+                self.refuse(request, error)
+            else:
+                if result is not None:
+                    self.reply(request, {"ok": True, "result": result})
+
+        handler.__handles__ = tuple((topic, Request) for topic in topics)  # type: ignore[attr-defined]
+        handler.__answers__ = True  # type: ignore[attr-defined]
+        handler.__name__, handler.__doc__ = method.__name__, method.__doc__
+        return handler
+
+    return wrap
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A task an actor started. `info` is what the actor wants to remember of it, also after a restart."""
+
+    info: Any
+    cancel: Callable[[str], None]
+
+
+class Effects(Protocol):
+    """What a turn may do to the world; buffered by the cell until the turn has ended."""
+
+    def send(self, topic: str, message: tuple[Any, ...]) -> None: ...
+    def spawn(self, key: str, info: Any, work: Callable[[], Coroutine[Any, Any, None]]) -> None: ...
+    def release(self, key: str) -> None: ...
+    def call(self, function: Callable[..., Any], *arguments: Any) -> None: ...
+    def post(self, topic: str, message: tuple[Any, ...]) -> None: ...
+    def wake(self) -> None: ...
+    @property
+    def children(self) -> dict[str, Child]: ...
+    @property
+    def congested(self) -> bool: ...
+
+
+class Actor:
+    """Base of the actors. Subclasses set `name`, mark methods with `handles` and `answers`, and keep their state
+    in attributes: a restart makes a new instance, so what must outlive a crash belongs into the store."""
+
+    name: ClassVar[str]
+    handlers: ClassVar[dict[str, tuple[str, type, bool]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        table = dict(cls.handlers)
+        for attribute, method in vars(cls).items():
+            for topic, kind in getattr(method, "__handles__", ()):
+                table[topic] = (attribute, kind, getattr(method, "__answers__", False))
+        cls.handlers = table
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.effects: Effects
+
+    def send(self, topic: str, message: tuple[Any, ...]) -> None:
+        """Publish `message` once this turn has ended."""
+        self.effects.send(topic, message)
+
+    def reply(self, request: Request, body: dict[str, Any]) -> None:
+        """Answer a command, once."""
+        answer = ReplyReady(request.message_id, request.reply_to, request.correlation_id, request.codec, body)
+        self.send(REPLY_READY, answer)
+
+    def refuse(self, request: Request, error: CommandError) -> None:
+        """Answer a command with an error."""
+        self.reply(request, error.as_reply())
+
+    async def on_start(self) -> None:
+        """Make ready: open connections, ask others for the state to rebuild. Runs before any message."""
+
+    def begin_turn(self) -> None:
+        """Called before the messages of a turn."""
+
+    def end_turn(self) -> None:
+        """Called after the messages of a turn; raising here undoes the turn."""
+
+    def abort_turn(self) -> None:
+        """Called when a turn raised, on the instance that is about to be thrown away."""
+
+    def take_input(self) -> bool:
+        """Take in work from outside the mailboxes (the bus, the clock), as part of a turn. Not called while the
+        actor's sends find no room. Returns whether there may be more right away."""
+        return False
+
+    def wake_at(self) -> float | None:
+        """When, on the monotonic clock, `take_input` should run next without a message."""
+        return None
+
+    def begin_stop(self) -> None:
+        """Stop taking in work; called once, when the stop message arrives."""
+
+    def may_stop(self) -> bool:
+        """Whether the work that was going on is finished."""
+        return True
+
+    async def on_stop(self) -> None:
+        """Release what `on_start` acquired; called on every instance, also after a crash."""
+
+    def report(self) -> dict[str, Any]:
+        """Figures for stats and health."""
+        return {}
+
+
+def internal_error(error: BaseException) -> CommandError:
+    """What the sender of a command is told when handling it failed for reasons of ours."""
+    return CommandError(
+        ErrorCode.INTERNAL,
+        "the scheduler could not handle this command; its log says why. Nothing was changed; try again",
+        error_type=type(error).__name__,
+    )

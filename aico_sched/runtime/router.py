@@ -1,0 +1,134 @@
+"""Publishing a message to every actor that declares its topic.
+
+Each actor owns one inproc PULL socket, its mailbox; the router holds the PUSH ends. A send never waits and
+never drops: what finds a mailbox full stays in the sender's overflow until there is room (see `Cell`).
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgpack
+import zmq
+
+from aico_sched.runtime.readiness import Readiness
+
+
+class UndeclaredTopic(LookupError):
+    """A message was published on a topic no actor declares: a mistake in the code, not in a message."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"no actor declares the topic {topic!r}: add a handler for it, or do not publish it")
+        self.topic = topic
+
+
+class Router:
+    """The mailboxes by name, the topics each declares, and how many messages are under way."""
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", mailbox_limit: int, instance: str) -> None:
+        self._context = context
+        self._instance = instance
+        # libzmq adds both ends' marks up to the pipe's capacity.
+        self._mark = max(1, mailbox_limit // 2)
+        self._pushes: dict[str, zmq.Socket[bytes]] = {}
+        self._table: dict[str, tuple[str, ...]] = {}
+        self._waiting: dict[str, tuple[Readiness, list[Callable[[], None]]]] = {}
+        self.sent = 0
+        self.settled = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+
+    def open_mailbox(self, name: str, topics: Iterable[str]) -> "zmq.Socket[bytes]":
+        """The PULL socket of a new actor; from now on messages on `topics` reach it."""
+        pull, push = self._context.socket(zmq.PULL), self._context.socket(zmq.PUSH)
+        for socket in (pull, push):
+            socket.setsockopt(zmq.LINGER, 0)
+            socket.set_hwm(self._mark)
+        address = f"inproc://{self._instance}/{name}"
+        pull.bind(address)
+        push.connect(address)
+        self._pushes[name] = push
+        for topic in topics:
+            self._table[topic] = (*self._table.get(topic, ()), name)
+        return pull
+
+    def destinations(self, topic: str) -> tuple[str, ...]:
+        """The actors that declare `topic`; raises `UndeclaredTopic` when there is none."""
+        try:
+            return self._table[topic]
+        except KeyError:
+            raise UndeclaredTopic(topic) from None
+
+    def push(self, name: str, frames: list[bytes]) -> bool:
+        """Put `frames`, counted before, into the mailbox of `name`; False when it is full."""
+        try:
+            self._pushes[name].send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def post(self, topic: str, message: tuple[Any, ...]) -> list[tuple[str, list[bytes]]]:
+        """Pack `message` once and push it to every destination; returns those whose mailbox was full."""
+        frames = [topic.encode(), pack(message)]
+        names = self.destinations(topic)
+        self.count(len(names))
+        return [(name, frames) for name in names if not self.push(name, frames)]
+
+    def count(self, messages: int) -> None:
+        """Note that `messages` are on their way, in a mailbox or waiting for room in one."""
+        self.sent += messages
+        self._quiet.clear()
+
+    def settle(self, count: int) -> None:
+        """Note that `count` messages have been handled, effects included."""
+        self.settled += count
+        if self.settled == self.sent:
+            self._quiet.set()
+
+    @property
+    def under_way(self) -> int:
+        """Messages sent and not yet handled."""
+        return self.sent - self.settled
+
+    async def quiet(self) -> None:
+        """Wait until nothing is under way."""
+        await self._quiet.wait()
+
+    def when_room(self, name: str, wake: Callable[[], None]) -> None:
+        """Call `wake` once the full mailbox of `name` has room again."""
+        if name in self._waiting:
+            self._waiting[name][1].append(wake)
+            return
+        watch = Readiness(self._pushes[name], lambda: self._check_room(name))
+        self._waiting[name] = (watch, [wake])
+        # The room may have come between the failed push and now, its edge already consumed.
+        asyncio.get_running_loop().call_soon(self._check_room, name)
+
+    def _check_room(self, name: str) -> None:
+        entry = self._waiting.get(name)
+        if entry is None or not entry[0].has_room():
+            return
+        del self._waiting[name]
+        entry[0].close()
+        for wake in entry[1]:
+            wake()
+
+    def close(self) -> None:
+        """Close the PUSH ends. The mailboxes belong to their cells."""
+        for watch, _ in self._waiting.values():
+            watch.close()
+        self._waiting.clear()
+        for push in self._pushes.values():
+            push.close()
+        self._pushes.clear()
+
+
+def pack(message: tuple[Any, ...]) -> bytes:
+    """A message between actors as msgpack; a NamedTuple becomes an array."""
+    packed: bytes = msgpack.packb(message)
+    return packed
+
+
+def unpack(kind: Callable[..., Any], body: bytes) -> Any:
+    """The message of type `kind` in `body`. No limits: it was packed in this process."""
+    return kind(*msgpack.unpackb(body, strict_map_key=False))

@@ -1,0 +1,165 @@
+"""Starts the actors in order, restarts one that crashes, and stops them in an order that loses nothing."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from aico_sched.clock import Clock
+from aico_sched.runtime.actor import Actor
+from aico_sched.runtime.cell import Cell, Fault, stop_message
+from aico_sched.runtime.router import Router, pack
+
+log = structlog.get_logger(__name__)
+
+FIRST_BACKOFF = 0.05
+LONGEST_BACKOFF = 5.0
+
+
+class RestartBudgetSpent(RuntimeError):
+    """An actor crashed more often than its budget allows; the service cannot go on without it."""
+
+    def __init__(self, actor: str, crashes: int, window: float) -> None:
+        super().__init__(
+            f"the {actor} actor crashed {crashes} times in {window:g} s, more than scheduler.restart_budget allows; "
+            "the log entries `actor_crashed` before this one say why"
+        )
+        self.actor, self.crashes, self.window = actor, crashes, window
+
+
+class StartFailed(RuntimeError):
+    """An actor could not start; `__cause__` says why."""
+
+    def __init__(self, actor: str) -> None:
+        super().__init__(f"the {actor} actor could not start")
+        self.actor = actor
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How the runtime treats its actors. Times in seconds."""
+
+    batch_size: int = 100
+    turn_budget: float = 0.005
+    restart_budget: int = 5
+    restart_window: float = 60.0
+    start_timeout: float = 30.0
+    stop_timeout: float = 30.0
+    fault: Fault | None = None
+
+
+Plan = tuple[type[Actor], Callable[[], Actor]]
+
+
+class Supervisor:
+    """The cells of a service. `failed` is set once an actor is past saving; `failure` then says why."""
+
+    def __init__(self, router: Router, clock: Clock, policy: Policy) -> None:
+        self._router, self._clock, self._policy = router, clock, policy
+        self._cells: dict[str, Cell] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._crashes: dict[str, deque[float]] = {}
+        self.failed = asyncio.Event()
+        self.failure: BaseException | None = None
+        self._starting = True
+
+    async def start(self, plans: Sequence[Plan]) -> None:
+        """Open every mailbox, then start the actors one after the other; each is ready before the next begins.
+        Raises `StartFailed` from the first error and leaves nothing running."""
+        for kind, make in plans:
+            cell = Cell(
+                kind,
+                make,
+                self._router,
+                self._clock,
+                self._on_crash,
+                batch_size=self._policy.batch_size,
+                turn_budget=self._policy.turn_budget,
+                fault=self._policy.fault,
+            )
+            self._cells[cell.name] = cell
+            self._crashes[cell.name] = deque()
+        try:
+            for cell in self._cells.values():
+                await self._start_one(cell)
+        except BaseException:
+            await self._abandon()
+            raise
+        self._starting = False
+
+    async def _start_one(self, cell: Cell) -> None:
+        task = asyncio.create_task(cell.run(), name=f"actor/{cell.name}")
+        self._tasks[cell.name] = task
+        task.add_done_callback(self._cell_ended)
+        ready = asyncio.create_task(cell.ready.wait())
+        try:
+            async with asyncio.timeout(self._policy.start_timeout):
+                await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError as error:
+            raise StartFailed(cell.name) from error
+        finally:
+            ready.cancel()
+            await asyncio.gather(ready, return_exceptions=True)
+        if task.done():
+            raise StartFailed(cell.name) from task.exception()
+
+    async def stop(self, order: Sequence[str]) -> None:
+        """Stop the actors named in `order`, waiting between them until no message is under way. One that does not
+        obey in time is cancelled and reported. Safe to call twice."""
+        for name in order:
+            await self._settle()
+            await self._stop_one(name)
+        await self._abandon()
+
+    async def _settle(self) -> None:
+        try:
+            async with asyncio.timeout(self._policy.stop_timeout):
+                await self._router.quiet()
+        except TimeoutError:
+            log.error("messages_still_under_way", count=self._router.under_way)
+
+    async def _stop_one(self, name: str) -> None:
+        task = self._tasks.get(name)
+        if task is None or task.done():
+            return
+        topic, message = stop_message()
+        frames = [topic.encode(), pack(message)]
+        self._router.count(1)
+        try:
+            async with asyncio.timeout(self._policy.stop_timeout):
+                while not self._router.push(name, frames):
+                    room = asyncio.Event()
+                    self._router.when_room(name, room.set)
+                    await room.wait()
+                await asyncio.wait({task})
+        except TimeoutError:
+            log.error("actor_did_not_stop", actor=name, timeout=self._policy.stop_timeout)
+
+    async def _abandon(self) -> None:
+        """Cancel whatever still runs and await it."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _on_crash(self, cell: Cell, error: BaseException) -> None:
+        """Wait the back-off, or give up by raising when the budget is spent or the service is only starting."""
+        now = self._clock.monotonic()
+        crashes = self._crashes[cell.name]
+        crashes.append(now)
+        while crashes and crashes[0] < now - self._policy.restart_window:
+            crashes.popleft()
+        log.error("actor_crashed", actor=cell.name, crashes=len(crashes), error=repr(error), exc_info=error)
+        if self._starting:
+            raise error
+        if len(crashes) > self._policy.restart_budget:
+            raise RestartBudgetSpent(cell.name, len(crashes), self._policy.restart_window) from error
+        await self._clock.sleep(min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** (len(crashes) - 1)))
+
+    def _cell_ended(self, task: "asyncio.Task[None]") -> None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        self.failure = self.failure or error
+        self.failed.set()
