@@ -1,0 +1,233 @@
+"""What a running task is given: its identity, its configuration, and the few ways it may reach outside."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import structlog
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+from structlog.typing import FilteringBoundLogger
+
+from aico_sched.clock import Clock, Timer
+from aico_sched.topics import limits, names
+
+PROGRESS_INTERVAL = 0.1
+"""Seconds between two progress reports of one run; what comes faster is coalesced."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_MESSAGE_CHARS = 2_000
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPorts:
+    """The outside as a task sees it, as callables, so that a task never touches an actor.
+
+    `report_progress` takes `{fraction: float | None, message: str, data: dict}` and must not block. `request` raises
+    TimeoutError when no reply came in time. `hold` returns at once, or when a paused run may go on.
+    `probe_database` writes and reads a row and returns what it measured; None where there is no database.
+    """
+
+    clock: Clock
+    report_progress: Callable[[dict[str, Any]], None]
+    publish: Callable[[str, dict[str, Any], dict[str, str]], Awaitable[None]]
+    request: Callable[[str, dict[str, Any], float], Awaitable[dict[str, Any]]]
+    hold: Callable[[], Awaitable[None]]
+    probe_database: Callable[[], Awaitable[dict[str, Any]]] | None = None
+
+
+def public_topic(topic: str) -> str:
+    """`topic` itself if a task may publish on it; raises ValueError otherwise.
+
+    The scheduler's own subtree is closed to tasks: a scheduled message must never act as a command or an event.
+    """
+    if not topic or not topic.isprintable() or " " in topic or len(topic.encode()) > limits.MAX_TOPIC_BYTES:
+        raise ValueError(f"a topic has 1 to {limits.MAX_TOPIC_BYTES} bytes, printable and without spaces")
+    if f"{topic}.".startswith(names.ROOT):
+        raise ValueError(f"tasks cannot use the scheduler's own topics ({names.ROOT}*)")
+    return topic
+
+
+class TaskContext(Generic[ConfigT]):
+    """One run's view of the world. Made by the executor for each attempt, used on the event loop's thread only.
+
+    `config` is the run's own validated copy. `attempt` counts from 1. `trigger` says what started the run
+    (`topics.views.Trigger`).
+    """
+
+    __slots__ = (
+        "_folder",
+        "_log",
+        "_pending",
+        "_ports",
+        "_reported_at",
+        "_scheduled_for_us",
+        "_timer",
+        "attempt",
+        "config",
+        "execution_id",
+        "task_id",
+        "trigger",
+    )
+
+    def __init__(
+        self,
+        *,
+        task_id: str,
+        execution_id: str,
+        attempt: int,
+        scheduled_for_us: int,
+        trigger: str,
+        config: ConfigT,
+        data_dir: Path,
+        ports: TaskPorts,
+    ) -> None:
+        self.task_id = task_id
+        self.execution_id = execution_id
+        self.attempt = attempt
+        self.trigger = trigger
+        self.config = config
+        self._scheduled_for_us = scheduled_for_us
+        self._folder = data_dir
+        self._ports = ports
+        self._log: FilteringBoundLogger | None = None
+        self._reported_at = -math.inf
+        self._pending: dict[str, Any] | None = None
+        self._timer: Timer | None = None
+
+    @property
+    def scheduled_for(self) -> datetime:
+        """The slot this run fills (the moment asked for, of a manual run), UTC."""
+        return _EPOCH + timedelta(microseconds=self._scheduled_for_us)
+
+    def now(self) -> datetime:
+        """The wall time of the service's clock, UTC."""
+        return _EPOCH + timedelta(microseconds=self._ports.clock.now_us())
+
+    @property
+    def data_dir(self) -> Path:
+        """The task's own folder, kept between runs; made with mode 0700 when first asked for.
+
+        Raises NotADirectoryError if something else, a symbolic link included, stands in its place.
+        """
+        if self._folder.is_symlink():
+            raise NotADirectoryError(f"{self._folder} is a symbolic link")
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._folder
+
+    @property
+    def log(self) -> FilteringBoundLogger:
+        """A structured logger that carries the task's id, the execution's id and the attempt."""
+        if self._log is None:
+            logger: FilteringBoundLogger = structlog.get_logger()
+            self._log = logger.bind(task_id=self.task_id, execution_id=self.execution_id, attempt=self.attempt)
+        return self._log
+
+    async def checkpoint(self) -> None:
+        """Let others run. Raises CancelledError in a cancelled run, every time; waits while the run is paused."""
+        await asyncio.sleep(0)
+        self._raise_if_cancelled()
+        await self._ports.hold()
+
+    def _raise_if_cancelled(self) -> None:
+        # A cancel is delivered once and can be swallowed by an `except` in the task; the count stays.
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():
+            raise asyncio.CancelledError
+
+    def batches(
+        self, items: Iterable[Item] | AsyncIterable[Item], size: int = 100, budget: float = 0.01
+    ) -> AsyncIterator[list[Item]]:
+        """`items` as lists of at most `size`, in order, the loop getting its turn in between.
+
+        A checkpoint is passed after every batch, and whenever `budget` seconds have gone by since the last one,
+        in the middle of collecting a batch too. Raises ValueError for a size under 1 or a budget not above 0.
+        """
+        if size < 1 or not budget > 0:
+            raise ValueError(f"size must be at least 1 and budget above 0, not {size} and {budget}")
+        if isinstance(items, AsyncIterable):
+            return self._batches(items, size, budget)
+        return self._batches(_as_async(items), size, budget)
+
+    async def _batches(self, items: AsyncIterable[Item], size: int, budget: float) -> AsyncIterator[list[Item]]:
+        monotonic = self._ports.clock.monotonic
+        deadline = monotonic() + budget
+        batch: list[Item] = []
+        async for item in items:
+            batch.append(item)
+            if len(batch) >= size:
+                yield batch
+                batch = []
+            elif monotonic() < deadline:
+                continue
+            await self.checkpoint()
+            deadline = monotonic() + budget
+        if batch:
+            yield batch
+            await self.checkpoint()
+
+    async def progress(self, fraction: float | None, message: str = "", **data: Any) -> None:
+        """Say how far the run is: `fraction` from 0 to 1 (None where it cannot be told), and anything JSON can hold.
+
+        Cheap to call often: the first report and 1.0 go out at once, of those within a tenth of a second only the
+        newest. It is no checkpoint. Raises ValueError for a fraction outside 0..1 or data that is not JSON-able.
+        """
+        if fraction is not None and not 0.0 <= fraction <= 1.0:
+            raise ValueError(f"fraction must be from 0 to 1, not {fraction}")
+        self._pending = {
+            "fraction": fraction,
+            "message": message[:_MAX_MESSAGE_CHARS],
+            # A snapshot: the report may leave later, and the task goes on changing its own objects.
+            "data": to_jsonable_python(data) if data else {},
+        }
+        due = self._reported_at + PROGRESS_INTERVAL
+        if fraction == 1.0 or self._ports.clock.monotonic() >= due:
+            self.flush_progress()
+        elif self._timer is None:
+            self._timer = self._ports.clock.call_at(due, self.flush_progress)
+
+    def flush_progress(self) -> None:
+        """Send the report that is held back, if any. The executor calls it when the run has ended: none follows."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._pending is not None:
+            report, self._pending = self._pending, None
+            self._reported_at = self._ports.clock.monotonic()
+            self._ports.report_progress(report)
+
+    async def publish(self, topic: str, payload: dict[str, Any]) -> None:
+        """Publish a message on the bus with the role of the task's creator. Returns when it is handed over.
+
+        Raises ValueError for a topic that is malformed or the scheduler's own.
+        """
+        await self._ports.publish(public_topic(topic), payload, {})
+
+    async def request(self, topic: str, payload: dict[str, Any], timeout: float) -> dict[str, Any]:
+        """Publish a request and return the payload of its reply.
+
+        Raises TimeoutError when none came within `timeout` seconds, ValueError for a topic as in `publish`.
+        """
+        return await self._ports.request(public_topic(topic), payload, timeout)
+
+    async def probe_database(self) -> dict[str, Any] | None:
+        """What a write and a read of the service's database measured; None where the run has no database."""
+        return None if self._ports.probe_database is None else await self._ports.probe_database()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait on the service's clock. A checkpoint too."""
+        await self._ports.clock.sleep(seconds)
+        self._raise_if_cancelled()
+        await self._ports.hold()
+
+
+async def _as_async(items: Iterable[Item]) -> AsyncIterator[Item]:
+    for item in items:
+        yield item
