@@ -1,0 +1,1 @@
+"""The store: one encrypted libSQL connection, its schema, and the transactions that change it."""

@@ -1,0 +1,185 @@
+"""The one connection to the encrypted database, and what keeps a second service away from it."""
+
+import fcntl
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import libsql_experimental as libsql
+
+from aico_sched.store.errors import (
+    AlreadyInUse,
+    CannotOpen,
+    SchemaTooNew,
+    StoreCorrupt,
+    StoreError,
+    WrongKey,
+    translate,
+)
+from aico_sched.store.named_sql import migrations, queries
+
+KEY_LENGTH = 32
+"""libSQL's cipher reads the first 32 characters of a key and ignores the rest (facts.md)."""
+
+_STATEMENT = re.compile(r";\s*(?:--[^\n]*)?\s*$", re.MULTILINE)
+
+Row = tuple[Any, ...]
+
+
+class Database:
+    """An open database. Not for two threads, nor for two processes: a lock on the file's neighbour sees to that.
+
+    Statements are named (`queries/*.sql`). Every error is a `StoreError`.
+    """
+
+    def __init__(self, path: Path, key: str, synchronous: Literal["full", "normal"] = "full") -> None:
+        if len(key) != KEY_LENGTH:
+            raise CannotOpen(path, f"its key must be {KEY_LENGTH} characters long, not {len(key)}")
+        self.path = path
+        self._sql = queries()
+        self._lock = _lock(path)
+        try:
+            self._connection: Any = _connect(path, key)
+            self._configure(synchronous)
+            self._migrate()
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self.in_transaction = False
+
+    def _configure(self, synchronous: str) -> None:
+        try:
+            self._raw("PRAGMA auto_vacuum=INCREMENTAL")
+            self._raw("PRAGMA journal_mode=WAL")
+            self._raw(f"PRAGMA synchronous={synchronous.upper()}")
+            self._raw("PRAGMA foreign_keys=ON")
+            self._raw("PRAGMA busy_timeout=0")
+            self._raw("SELECT count(*) FROM sqlite_master")
+        except StoreCorrupt as error:
+            raise WrongKey(self.path) from error
+        except StoreError as error:
+            raise CannotOpen(self.path, str(error)) from error
+
+    def _migrate(self) -> None:
+        """Bring the schema to the newest version, each step a transaction of its own."""
+        steps = migrations()
+        version, newest = self._raw("PRAGMA user_version")[0][0], steps[-1][0]
+        if version > newest:
+            raise SchemaTooNew(self.path, version, newest)
+        for number, script in steps:
+            if number <= version:
+                continue
+            self._raw("BEGIN IMMEDIATE")
+            try:
+                for statement in _STATEMENT.split(script):
+                    if statement.strip():
+                        self._raw(statement)
+                self._raw(f"PRAGMA user_version={number}")
+                self._raw("COMMIT")
+            except StoreError:
+                self._raw("ROLLBACK")
+                raise
+
+    def run(self, name: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run the query called `name` and return all its rows."""
+        return self._raw(self._sql[name], tuple(parameters))
+
+    def one(self, name: str, parameters: Sequence[Any] = ()) -> Row | None:
+        """The first row of the query called `name`, or None."""
+        try:
+            row: Row | None = self._connection.execute(self._sql[name], tuple(parameters)).fetchone()
+        except ValueError as error:
+            raise translate(error) from error
+        except BaseException as error:
+            _reraise_panic(error)
+            raise
+        return row
+
+    def _raw(self, sql: str, parameters: Row = ()) -> list[Row]:
+        try:
+            return self._connection.execute(sql, parameters).fetchall() or []
+        except ValueError as error:
+            raise translate(error) from error
+        except BaseException as error:
+            _reraise_panic(error)
+            raise
+
+    def begin(self) -> None:
+        """Start a write transaction, unless one is open."""
+        if not self.in_transaction:
+            self._raw("BEGIN IMMEDIATE")
+            self.in_transaction = True
+
+    def commit(self) -> None:
+        """Make the transaction durable. Raises and leaves it rolled back if that fails."""
+        if not self.in_transaction:
+            return
+        try:
+            self._raw("COMMIT")
+        except StoreError:
+            self.rollback()
+            raise
+        self.in_transaction = False
+
+    def rollback(self) -> None:
+        """Drop the transaction, if one is open."""
+        if self.in_transaction:
+            self.in_transaction = False
+            if self._connection.in_transaction:
+                self._raw("ROLLBACK")
+
+    def savepoint(self) -> None:
+        """Mark the place to which `undo` returns."""
+        self.begin()
+        self._raw("SAVEPOINT message")
+
+    def keep(self) -> None:
+        """Forget the savepoint and keep what came after it."""
+        self._raw("RELEASE message")
+
+    def undo(self) -> None:
+        """Return to the savepoint."""
+        self._raw("ROLLBACK TO message")
+        self._raw("RELEASE message")
+
+    def close(self) -> None:
+        """Close the connection and let others in. Safe to call twice."""
+        if self._connection is None:
+            return
+        connection, self._connection = self._connection, None
+        connection.close()
+        os.close(self._lock)
+
+
+def _reraise_panic(error: BaseException) -> None:
+    """A Rust panic is no `Exception`, so nothing above would catch it (facts.md); make it a `StoreError`."""
+    if type(error).__name__ == "PanicException":
+        raise translate(error) from error
+
+
+def _lock(path: Path) -> int:
+    """Hold `<path>.lock` for as long as the returned descriptor is open; the kernel frees it with the process."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CannotOpen(path, f"{error.strerror}; check that the folder exists and is yours to write") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise AlreadyInUse(path) from error
+    return descriptor
+
+
+def _connect(path: Path, key: str) -> Any:
+    try:
+        # libSQL would make the file readable to everybody.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        return libsql.connect(str(path), encryption_key=key, isolation_level=None)
+    except OSError as error:
+        raise CannotOpen(path, f"{error.strerror}; check that the folder exists and is yours to write") from error
+    except ValueError as error:
+        raise CannotOpen(path, str(error)) from error

@@ -1,0 +1,99 @@
+"""What can go wrong with the database, as types: libSQL itself raises ValueError for everything."""
+
+from pathlib import Path
+
+
+class StoreError(Exception):
+    """Base of the store's errors. `retryable` says whether the same statement may succeed later."""
+
+    retryable = False
+
+
+class StoreBusy(StoreError):
+    """Another connection holds the database's write lock."""
+
+    retryable = True
+
+
+class StoreFull(StoreError):
+    """The disk, or the quota, is full; nothing was written. Free some space: the service goes on by itself."""
+
+    retryable = True
+
+
+class StoreReadOnly(StoreError):
+    """The database or its folder may not be written."""
+
+
+class StoreCorrupt(StoreError):
+    """The file is damaged. Stop the service and restore a backup: `aico-sched restore FILE`."""
+
+
+class ConstraintViolated(StoreError):
+    """A statement broke a rule of the schema."""
+
+
+class StoreMisused(StoreError):
+    """A statement that cannot work: a syntax error, a missing table, a value libSQL cannot hold."""
+
+
+class CannotOpen(StoreError):
+    """The database could not be opened; the message says what to do about it."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"cannot open the database {path}: {reason}")
+        self.path, self.reason = path, reason
+
+
+class WrongKey(CannotOpen):
+    """The key does not fit the file, or the file is no database of ours."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            path,
+            "the key does not fit, or the file is damaged. Use the key it was made with (AICO_SCHED_DATABASE_KEY or "
+            "the file store.key_file names), or restore a backup; nothing was changed",
+        )
+
+
+class AlreadyInUse(CannotOpen):
+    """Another service has the database."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            path,
+            "another aico-sched service is using it. Stop that one, or give this one a folder of its own with "
+            "--data-dir",
+        )
+
+
+class SchemaTooNew(CannotOpen):
+    """The database was written by a newer version."""
+
+    def __init__(self, path: Path, found: int, known: int) -> None:
+        super().__init__(
+            path, f"its schema is version {found}, this program knows up to {known}: install a newer aico-sched"
+        )
+        self.found, self.known = found, known
+
+
+_PHRASES: tuple[tuple[str, type[StoreError]], ...] = (
+    ("database is locked", StoreBusy),
+    ("database table is locked", StoreBusy),
+    ("database or disk is full", StoreFull),
+    ("disk i/o error", StoreFull),
+    ("readonly database", StoreReadOnly),
+    ("malformed", StoreCorrupt),
+    ("file is not a database", StoreCorrupt),
+    ("constraint failed", ConstraintViolated),
+)
+
+
+def translate(error: BaseException) -> StoreError:
+    """The typed error for what libSQL raised (ValueError, or a Rust panic); chained by the caller."""
+    text = str(error)
+    lowered = text.lower()
+    for phrase, kind in _PHRASES:
+        if phrase in lowered:
+            return kind(text)
+    return StoreMisused(text)

@@ -1,0 +1,119 @@
+-- The seeds' two tables with the columns they lack, and what durability needs besides.
+-- Instants are RFC 3339 UTC text of fixed width, so that they sort as text.
+
+CREATE TABLE scheduled_tasks (
+    task_id      TEXT PRIMARY KEY,
+    task_class   TEXT NOT NULL,
+    schedule     TEXT NOT NULL,
+    config       TEXT NOT NULL DEFAULT '{}',   -- JSON
+    enabled      BOOLEAN NOT NULL DEFAULT 1,
+    created_at   TEXT NOT NULL,
+    updated_at   TEXT NOT NULL,
+    last_run     TEXT,
+    next_run     TEXT,                         -- NULL: nothing to wait for (paused, finished, deleted …)
+    timezone     TEXT NOT NULL,
+    options      TEXT NOT NULL DEFAULT '{}',   -- JSON, what was set of TaskOptions
+    anchor       TEXT NOT NULL,                -- interval schedules count from here
+    priority     INTEGER NOT NULL,
+    paused       BOOLEAN NOT NULL DEFAULT 0,
+    available    BOOLEAN NOT NULL DEFAULT 1,   -- 0: its task class is gone
+    finished     BOOLEAN NOT NULL DEFAULT 0,   -- its schedule has no further slot
+    protected    BOOLEAN NOT NULL DEFAULT 0,
+    note         TEXT,
+    created_by   TEXT NOT NULL,
+    created_role TEXT NOT NULL,
+    run_count    INTEGER NOT NULL DEFAULT 0,
+    revision     INTEGER NOT NULL DEFAULT 1,
+    deleted_at   TEXT
+);
+CREATE INDEX idx_scheduled_tasks_next_run ON scheduled_tasks (next_run, enabled);
+
+CREATE TABLE task_executions (
+    id               INTEGER PRIMARY KEY AUTOINCREMENT,
+    task_id          TEXT NOT NULL REFERENCES scheduled_tasks (task_id),
+    execution_id     TEXT NOT NULL,
+    started_at       TEXT,                     -- of the newest attempt; NULL: never started
+    completed_at     TEXT,
+    success          BOOLEAN,
+    duration_seconds REAL,
+    result           TEXT,                     -- JSON
+    error_message    TEXT,
+    retry_count      INTEGER NOT NULL DEFAULT 0,
+    status           TEXT NOT NULL,
+    trigger          TEXT NOT NULL,
+    scheduled_for    TEXT NOT NULL,
+    run_at           TEXT,                     -- when a waiting one may start; NULL: blocked by a running one
+    attempt          INTEGER NOT NULL DEFAULT 0,
+    priority         INTEGER NOT NULL DEFAULT 0,
+    reason           TEXT,
+    progress         TEXT,                     -- JSON
+    missed_count     INTEGER,                  -- slots a `missed` row stands for
+    boot_id          TEXT
+);
+CREATE INDEX idx_task_executions_task_id ON task_executions (task_id, started_at);
+CREATE INDEX idx_task_executions_started_at ON task_executions (started_at);
+CREATE UNIQUE INDEX idx_task_executions_execution_id ON task_executions (execution_id);
+CREATE UNIQUE INDEX idx_task_executions_slot ON task_executions (task_id, scheduled_for) WHERE trigger = 'schedule';
+CREATE INDEX idx_task_executions_waiting ON task_executions (run_at) WHERE status IN ('queued', 'retrying');
+CREATE INDEX idx_task_executions_active ON task_executions (task_id)
+    WHERE status IN ('queued', 'running', 'retrying');
+CREATE INDEX idx_task_executions_running ON task_executions (boot_id) WHERE status = 'running';
+
+CREATE TABLE task_attempts (
+    execution_id  TEXT NOT NULL,
+    attempt       INTEGER NOT NULL,
+    outcome       TEXT NOT NULL,
+    started_at    TEXT NOT NULL,
+    completed_at  TEXT NOT NULL,
+    error_type    TEXT,
+    error_message TEXT,
+    traceback     TEXT,
+    PRIMARY KEY (execution_id, attempt)
+) WITHOUT ROWID;
+
+CREATE TABLE dead_letters (
+    execution_id TEXT PRIMARY KEY,
+    task_id      TEXT NOT NULL,
+    died_at      TEXT NOT NULL,
+    reason       TEXT NOT NULL,
+    config       TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX idx_dead_letters_died_at ON dead_letters (died_at);
+
+CREATE TABLE events (
+    event_id   INTEGER PRIMARY KEY AUTOINCREMENT,
+    topic      TEXT NOT NULL,
+    seq        INTEGER NOT NULL,
+    message_id TEXT NOT NULL,
+    timestamp  TEXT NOT NULL,
+    body       BLOB NOT NULL                   -- msgpack
+);
+CREATE UNIQUE INDEX idx_events_topic_seq ON events (topic, seq);
+
+CREATE TABLE event_sequences (
+    topic TEXT PRIMARY KEY,
+    seq   INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE seen_messages (
+    message_id  TEXT PRIMARY KEY,
+    received_at INTEGER NOT NULL,              -- microseconds
+    reply       BLOB NOT NULL                  -- msgpack, the first answer
+) WITHOUT ROWID;
+CREATE INDEX idx_seen_messages_received_at ON seen_messages (received_at);
+
+CREATE TABLE audit (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    at      TEXT NOT NULL,
+    source  TEXT NOT NULL,
+    role    TEXT NOT NULL,
+    action  TEXT NOT NULL,
+    target  TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    detail  TEXT NOT NULL
+);
+
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;

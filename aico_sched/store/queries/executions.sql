@@ -1,0 +1,105 @@
+-- name: insert_execution
+INSERT INTO task_executions (
+    task_id, execution_id, started_at, status, trigger, scheduled_for, run_at, attempt, priority, reason,
+    missed_count, boot_id, completed_at
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING;
+
+-- name: active_executions
+SELECT execution_id, status FROM task_executions
+WHERE task_id = ? AND status IN ('queued', 'running', 'retrying');
+
+-- name: execution
+SELECT * FROM task_executions WHERE execution_id = ?;
+
+-- name: waiting_runs
+SELECT e.execution_id, e.task_id, e.run_at, e.priority, coalesce(t.options ->> '$.idle_only', 0)
+FROM task_executions e JOIN scheduled_tasks t USING (task_id)
+WHERE e.status IN ('queued', 'retrying') AND e.run_at <= ? ORDER BY e.run_at LIMIT ?;
+
+-- name: start_waiting
+UPDATE task_executions
+SET status = 'running', started_at = ?, attempt = attempt + 1, boot_id = ?, run_at = NULL, progress = NULL
+WHERE execution_id = ? AND status IN ('queued', 'retrying') AND run_at IS NOT NULL
+RETURNING task_id, attempt, trigger, scheduled_for;
+
+-- name: finish_execution
+UPDATE task_executions
+SET status = ?, completed_at = ?, success = ?, duration_seconds = ?, result = ?, error_message = ?, reason = ?,
+    retry_count = attempt - 1
+WHERE execution_id = ? AND status = 'running' AND attempt = ?
+RETURNING task_id, trigger, scheduled_for;
+
+-- name: retry_execution
+UPDATE task_executions
+SET status = ?, run_at = ?, error_message = ?, reason = ?, retry_count = attempt
+WHERE execution_id = ? AND status = 'running' AND attempt = ?
+RETURNING task_id, trigger, scheduled_for, priority;
+
+-- name: cancel_waiting
+UPDATE task_executions SET status = 'cancelled', completed_at = ?, reason = ?, run_at = NULL
+WHERE execution_id = ? AND status IN ('queued', 'retrying')
+RETURNING task_id, trigger, scheduled_for, attempt;
+
+-- name: waiting_of_task
+SELECT execution_id FROM task_executions WHERE task_id = ? AND status IN ('queued', 'retrying');
+
+-- name: running_of_task
+SELECT execution_id FROM task_executions WHERE task_id = ? AND status = 'running';
+
+-- name: next_blocked
+SELECT execution_id FROM task_executions
+WHERE task_id = ? AND status = 'queued' AND run_at IS NULL ORDER BY scheduled_for, id LIMIT 1;
+
+-- name: unblock
+UPDATE task_executions SET run_at = ? WHERE execution_id = ? AND status = 'queued' AND run_at IS NULL
+RETURNING execution_id, task_id, priority;
+
+-- name: revive
+UPDATE task_executions
+SET status = 'queued', run_at = ?, completed_at = NULL, success = NULL, duration_seconds = NULL, reason = ?
+WHERE execution_id = ? AND status = ?
+RETURNING task_id, priority;
+
+-- name: insert_attempt
+INSERT OR IGNORE INTO task_attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: attempts
+SELECT * FROM task_attempts WHERE execution_id = ? ORDER BY attempt;
+
+-- name: set_progress
+UPDATE task_executions SET progress = ? WHERE execution_id = ? AND status = 'running' AND attempt = ?
+RETURNING task_id, trigger, scheduled_for;
+
+-- name: unfinished
+SELECT e.execution_id, e.task_id, e.attempt, e.trigger, e.scheduled_for, e.started_at, e.priority,
+       coalesce(t.options ->> '$.delivery', 'at_least_once'), coalesce(t.options ->> '$.retry.max_attempts', ?1),
+       t.config, t.deleted_at
+FROM task_executions e JOIN scheduled_tasks t USING (task_id)
+WHERE e.status = 'running' AND e.boot_id IS NOT ?2;
+
+-- name: list_executions
+SELECT * FROM task_executions
+WHERE id < ?1 AND (?2 = '' OR task_id = ?2) AND (?3 = '' OR execution_id = ?3) AND (?4 = '' OR status = ?4)
+  AND (?5 = '' OR coalesce(started_at, scheduled_for) >= ?5) AND (?6 = '' OR coalesce(started_at, scheduled_for) <= ?6)
+ORDER BY id DESC LIMIT ?7;
+
+-- name: list_executions_of_task
+SELECT * FROM task_executions
+WHERE task_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3;
+
+-- name: insert_dead
+INSERT OR REPLACE INTO dead_letters VALUES (?, ?, ?, ?, ?);
+
+-- name: dead
+SELECT * FROM dead_letters WHERE execution_id = ?;
+
+-- name: delete_dead
+DELETE FROM dead_letters WHERE execution_id = ?;
+
+-- name: list_dead
+SELECT * FROM dead_letters WHERE (?1 = '' OR task_id = ?1) AND (?2 = '' OR (died_at, execution_id) < (?2, ?3))
+ORDER BY died_at DESC, execution_id DESC LIMIT ?4;
+
+-- name: count_dead
+SELECT count(*) FROM dead_letters;

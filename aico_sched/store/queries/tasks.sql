@@ -1,0 +1,60 @@
+-- name: insert_task
+INSERT INTO scheduled_tasks (
+    task_id, task_class, schedule, config, enabled, created_at, updated_at, next_run, timezone, options, anchor,
+    priority, protected, created_by, created_role, note
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (task_id) DO UPDATE SET
+    task_class = excluded.task_class, schedule = excluded.schedule, config = excluded.config,
+    enabled = excluded.enabled, created_at = excluded.created_at, updated_at = excluded.updated_at,
+    last_run = NULL, next_run = excluded.next_run, timezone = excluded.timezone, options = excluded.options,
+    anchor = excluded.anchor, priority = excluded.priority, paused = 0, available = 1, finished = 0,
+    protected = excluded.protected, note = excluded.note, created_by = excluded.created_by,
+    created_role = excluded.created_role, run_count = 0, revision = scheduled_tasks.revision + 1, deleted_at = NULL
+WHERE scheduled_tasks.deleted_at IS NOT NULL
+RETURNING *;
+
+-- name: task
+SELECT * FROM scheduled_tasks WHERE task_id = ? AND deleted_at IS NULL;
+
+-- name: task_even_deleted
+SELECT * FROM scheduled_tasks WHERE task_id = ?;
+
+-- name: update_task
+UPDATE scheduled_tasks SET
+    task_class = ?, schedule = ?, config = ?, enabled = ?, updated_at = ?, next_run = ?, timezone = ?, options = ?,
+    anchor = ?, priority = ?, paused = ?, available = ?, finished = ?, note = ?, deleted_at = ?,
+    revision = revision + 1
+WHERE task_id = ? AND revision = ?
+RETURNING *;
+
+-- name: list_tasks
+SELECT * FROM scheduled_tasks
+WHERE deleted_at IS NULL AND task_id > ?1 AND (?2 = '' OR substr(task_id, 1, length(?2)) = ?2)
+  AND (?3 = '' OR ?3 = CASE
+        WHEN NOT available THEN 'unavailable' WHEN NOT enabled THEN 'disabled'
+        WHEN paused THEN 'paused' WHEN finished THEN 'finished' ELSE 'active' END)
+  AND (?4 = '' OR EXISTS (SELECT 1 FROM json_each(options, '$.tags') WHERE value = ?4))
+  AND (?5 = '' OR options ->> '$.owner' = ?5)
+ORDER BY task_id LIMIT ?6;
+
+-- name: due_tasks
+SELECT * FROM scheduled_tasks WHERE next_run <= ? ORDER BY next_run LIMIT ?;
+
+-- name: take_slot
+UPDATE scheduled_tasks
+SET next_run = ?1, last_run = coalesce(?2, last_run), run_count = run_count + ?3, finished = ?4
+WHERE task_id = ?5 AND revision = ?6 AND next_run = ?7
+RETURNING task_class, config, options, created_by, created_role, priority;
+
+-- name: task_classes_in_use
+SELECT DISTINCT task_class FROM scheduled_tasks WHERE deleted_at IS NULL;
+
+-- name: tasks_of_class
+SELECT * FROM scheduled_tasks WHERE task_class = ? AND deleted_at IS NULL;
+
+-- name: reboot_tasks
+SELECT * FROM scheduled_tasks
+WHERE schedule = '@reboot' AND deleted_at IS NULL AND enabled AND NOT paused AND available;
+
+-- name: count_tasks
+SELECT count(*) FROM scheduled_tasks WHERE deleted_at IS NULL;
