@@ -1,0 +1,35 @@
+"""Schedules as pure functions of time: cron, intervals, single moments, and their explanation.
+
+Every instant is an `int`: microseconds since the Unix epoch in UTC ("us"). Nothing here reads a clock.
+"""
+
+from aico_sched.schedule.base import Schedule, ScheduleKind
+from aico_sched.schedule.caches import CacheStats
+from aico_sched.schedule.cron import CronSchedule
+from aico_sched.schedule.errors import ScheduleError, TimezoneError
+from aico_sched.schedule.instant import format_local, format_rfc3339, from_datetime, parse_rfc3339, to_datetime
+from aico_sched.schedule.parse import cache_stats, configure_caches, next_run, parse_schedule
+from aico_sched.schedule.simple import AtSchedule, IntervalSchedule, RebootSchedule
+from aico_sched.schedule.zones import load_zone
+
+__all__ = [
+    "AtSchedule",
+    "CacheStats",
+    "CronSchedule",
+    "IntervalSchedule",
+    "RebootSchedule",
+    "Schedule",
+    "ScheduleError",
+    "ScheduleKind",
+    "TimezoneError",
+    "cache_stats",
+    "configure_caches",
+    "format_local",
+    "format_rfc3339",
+    "from_datetime",
+    "load_zone",
+    "next_run",
+    "parse_rfc3339",
+    "parse_schedule",
+    "to_datetime",
+]
