@@ -1,0 +1,74 @@
+# Run `make` to see what there is. Needs only make, a POSIX shell and Python 3.11 to 3.13.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest
+
+# The first interpreter that runs, is of a version we support, and can make virtual environments. Each is run, not
+# only looked up: version managers put commands on the path that fail when they are called.
+FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	if $$name -c '$(FITS)' >/dev/null 2>&1; then command -v $$name; break; fi; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types layers check coverage bench fuzz-cron torture long format clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## make .venv and install the package with all it needs (others do it by themselves)
+
+$(STAMP): pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "No Python 3.11, 3.12 or 3.13 with the venv module was found." >&2; \
+		echo "Install one (on Debian: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3.12" >&2; \
+		exit 1; \
+	fi
+	@echo "Installing into $(VENV) with $(PYTHON); this takes a few minutes the first time." >&2
+	@$(BIN)/python -c '$(FITS)' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## run a real service and watch tasks created by another process run (20 s)
+	@$(BIN)/python -m aico_sched.demo
+
+test: $(STAMP)  ## run the whole test suite
+	@$(PYTEST) -q
+
+lint: $(STAMP)  ## check style and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(STAMP)  ## check types strictly
+	@$(BIN)/mypy
+
+layers: $(STAMP)  ## check that no room imports another it must not know
+	@$(BIN)/lint-imports --no-logo
+
+check: lint types layers test  ## everything CI does
+
+coverage: $(STAMP)  ## run the tests and show the lines no test reaches
+	@$(BIN)/coverage run -m pytest -q
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --skip-covered
+
+bench: $(STAMP)  ## measure speed against the goals: JSON and a table
+	@$(BIN)/python tests/benchmarks/run.py
+
+fuzz-cron: $(STAMP)  ## compare the cron engine with another one on random expressions, without end in sight
+	@AICO_SCHED_LONG=1 $(PYTEST) -q tests/property -k cron
+
+torture: $(STAMP)  ## kill, flood and confuse a running service
+	@$(PYTEST) -q tests/torture
+
+long: $(STAMP)  ## the test suite in its full sizes
+	@AICO_SCHED_LONG=1 $(PYTEST) -q
+
+format: $(STAMP)  ## mend style and formatting where a tool can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:  ## remove everything that was made here
+	rm -rf $(VENV) build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
