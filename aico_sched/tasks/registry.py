@@ -6,7 +6,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 from aico_sched.security import permissions
@@ -140,7 +140,7 @@ class TaskRegistry:
             self._loaded.popitem(last=False)
         return task_class
 
-    def _import(self, found: FoundClass) -> Any:
+    def _import(self, found: FoundClass) -> ModuleType:
         if found.path is not None and self._user_folder is not None:
             return loading.import_user_module(self._user_folder, found.path)
         return loading.import_module(found.module)

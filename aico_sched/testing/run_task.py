@@ -1,0 +1,95 @@
+"""Runs one task without a service, for the unit tests of people who write tasks."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from aico_sched.clock import Clock, SystemClock
+from aico_sched.tasks.base import BaseTask, TaskResult
+from aico_sched.tasks.configuration import bind_config
+from aico_sched.tasks.context import TaskContext, TaskPorts
+
+Reply = dict[str, Any] | Callable[[dict[str, Any]], dict[str, Any]]
+"""What answers a request: a payload, or a function from the request's payload to one."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class TaskRun:
+    """What a run did. `result` is None when it raised `error`. `progress` holds the reports as they would have left
+    the service (`{fraction, message, data}`), `published` and `requested` the (topic, payload) pairs in order."""
+
+    result: TaskResult | None = None
+    progress: list[dict[str, Any]] = field(default_factory=list)
+    published: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    requested: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    error: Exception | None = None
+
+
+async def run_task(
+    task_class: type[BaseTask],
+    config: Mapping[str, Any] | None = None,
+    clock: Clock | None = None,
+    *,
+    task_id: str | None = None,
+    execution_id: str = "test-execution",
+    attempt: int = 1,
+    scheduled_for: datetime | None = None,
+    trigger: str = "manual",
+    data_dir: Path | None = None,
+    replies: Mapping[str, Reply] | None = None,
+    probe_database: dict[str, Any] | None = None,
+    deadline: float = 30.0,
+) -> TaskRun:
+    """Run `task_class` once as the service would: configuration copied and validated, a fresh instance.
+
+    `replies` answers requests by topic; one without a reply raises TimeoutError in the task at once. Without
+    `data_dir` the task's folder is a temporary one, gone when this returns. `probe_database` is what the database
+    answers a probe. After `deadline` seconds of real time the run is cancelled and `error` is a TimeoutError.
+    Raises `InvalidTaskConfig` when the class refuses `config`; whatever the task raises is in `TaskRun.error`.
+    """
+    run, used_clock = TaskRun(), clock or SystemClock()
+    slot_us = used_clock.now_us() if scheduled_for is None else (scheduled_for - _EPOCH) // timedelta(microseconds=1)
+    with TemporaryDirectory(prefix="aico-sched-") as folder:
+        context = TaskContext(
+            task_id=task_id or task_class.name,
+            execution_id=execution_id,
+            attempt=attempt,
+            scheduled_for_us=slot_us,
+            trigger=trigger,
+            config=bind_config(task_class, config or {}),
+            data_dir=data_dir or Path(folder) / "data",
+            ports=_ports(run, used_clock, replies or {}, probe_database),
+        )
+        try:
+            async with asyncio.timeout(deadline):
+                run.result = TaskResult.of(await task_class().execute(context))
+        except Exception as error:
+            run.error = error
+        context.flush_progress()
+    return run
+
+
+def _ports(run: TaskRun, clock: Clock, replies: Mapping[str, Reply], database: dict[str, Any] | None) -> TaskPorts:
+    async def publish(topic: str, payload: dict[str, Any], attributes: dict[str, str]) -> None:
+        run.published.append((topic, payload))
+
+    async def request(topic: str, payload: dict[str, Any], timeout: float) -> dict[str, Any]:
+        run.requested.append((topic, payload))
+        if topic not in replies:
+            raise TimeoutError(f"no reply on {topic} within {timeout:g} s")
+        reply = replies[topic]
+        return reply(payload) if callable(reply) else reply
+
+    async def hold() -> None:
+        return None
+
+    async def probe() -> dict[str, Any]:
+        return dict(database or {})
+
+    return TaskPorts(clock, run.progress.append, publish, request, hold, probe if database is not None else None)
