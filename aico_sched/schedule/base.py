@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import ClassVar, Literal
 
 ScheduleKind = Literal["cron", "interval", "at", "reboot"]
 
@@ -22,7 +22,7 @@ class Schedule(ABC):
 
     __slots__ = ()
 
-    kind: ScheduleKind
+    kind: ClassVar[ScheduleKind]
     expression: str
     timezone: str
 

@@ -13,7 +13,8 @@ from typing import ClassVar, Final
 from aico_sched.schedule.base import Schedule, ScheduleKind
 from aico_sched.schedule.errors import ScheduleError
 from aico_sched.schedule.instant import DAY, MINUTE
-from aico_sched.schedule.pattern import CronPattern
+from aico_sched.schedule.pattern import DAY_MINUTES, CronPattern
+from aico_sched.schedule.advice import cron_warnings
 from aico_sched.schedule.zones import SPAN_BITS, Window, Zone
 
 # Long enough for the rarest day of the calendar, which comes after 40 years at most.
@@ -30,11 +31,13 @@ class CronSchedule(Schedule):
     timezone: str
     pattern: CronPattern = field(repr=False)
     zone: Zone = field(repr=False)
+    # (start, end, midnight): from start to before end the zone's offset is constant and the day matches.
+    _today: list[tuple[int, int, int]] = field(default_factory=lambda: [(0, 0, 0)], init=False, repr=False)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """See `Schedule.warnings`."""
-        return self.pattern.warnings
+        return cron_warnings(self.pattern.expression)
 
     @property
     def period_us(self) -> int:
@@ -43,17 +46,34 @@ class CronSchedule(Schedule):
 
     def next_after(self, after_us: int, anchor_us: int | None = None) -> int | None:
         """The first fire strictly after `after_us`; None when none comes for 60 years or before the year 10000."""
-        spans = self.zone.spans
-        offset = spans[(after_us + 1) >> SPAN_BITS]
-        if offset.__class__ is int:
-            minute = self.pattern.next_minute((after_us + offset) // MINUTE + 1)  # type: ignore[operator]
-            if minute is None:
-                return None
-            fire: int = minute * MINUTE - offset  # type: ignore[operator]
-            # Where the offset is the same and constant around both ends, the naive answer is the answer.
-            if spans[fire >> SPAN_BITS] == offset:
-                return fire
-        return self._search(after_us + 1)
+        start, end, midnight = self._today[0]
+        if start <= after_us < end:
+            minute = (after_us - midnight) // MINUTE + 1
+            rest = self.pattern.times >> minute
+            if rest:
+                return midnight + (minute + (rest & -rest).bit_length() - 1) * MINUTE
+        offset = self.zone.spans[(after_us + 1) >> SPAN_BITS]
+        if not isinstance(offset, int):
+            return self._search(after_us + 1)
+        wall = self.pattern.next_minute((after_us + offset) // MINUTE + 1)
+        if wall is None:
+            return None
+        fire = wall * MINUTE - offset
+        # Where the offset is the same and constant around both ends, the naive answer is the answer.
+        if self.zone.spans[fire >> SPAN_BITS] != offset:
+            return self._search(after_us + 1)
+        if self.pattern.often:
+            self._remember_day(wall, offset)
+        return fire
+
+    def _remember_day(self, wall: int, offset: int) -> None:
+        """Let the next call start from this day, in which the offset is constant and only the minutes matter."""
+        fire = wall * MINUTE - offset
+        midnight = fire - wall % DAY_MINUTES * MINUTE
+        span = fire >> SPAN_BITS
+        start, end = max(midnight, span << SPAN_BITS), min(midnight + DAY, (span + 1) << SPAN_BITS)
+        # One assignment, so that another thread never sees half of it.
+        self._today[0] = (start, end, midnight)
 
     def _search(self, start: int) -> int | None:
         """The first fire at or after `start`, with every change of offset on the way taken into account."""

@@ -19,6 +19,8 @@ LAST_WORKDAY: Final = 1 << 33
 NTH_SHIFT: Final = 8
 LAST_WEEKDAY_SHIFT: Final = NTH_SHIFT + 7 * 5
 
+ALL_WEEKDAYS: Final = 0x7F
+
 _WEEKDAYS: Final = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _FIFTH: Final = 5
@@ -62,6 +64,8 @@ def parse_values(spec: FieldSpec, text: str, expression: str) -> int:
     """
     if text == "*":
         return spec.full
+    if text.isdigit():
+        return 1 << _number(spec, text, text, expression)
     mask = 0
     for term in text.split(","):
         mask |= _parse_term(spec, term, expression)
@@ -72,6 +76,8 @@ def parse_month_days(text: str, expression: str) -> int:
     """Read the day-of-month field: values, `L` and `LW`. Raises as `parse_values` does."""
     if text == "*":
         return DAY_OF_MONTH.full
+    if text.isdigit():
+        return 1 << _number(DAY_OF_MONTH, text, text, expression)
     mask = 0
     for term in text.split(","):
         last = _LAST_OF_MONTH.fullmatch(term)
@@ -87,7 +93,7 @@ def parse_month_days(text: str, expression: str) -> int:
 def parse_weekdays(text: str, expression: str) -> int:
     """Read the day-of-week field: values, `5L` (the last Friday) and `MON#2`. Raises as `parse_values` does."""
     if text == "*":
-        return 0x7F
+        return ALL_WEEKDAYS
     mask = 0
     for term in text.split(","):
         if nth := _NTH_WEEKDAY.fullmatch(term):
@@ -100,7 +106,7 @@ def parse_weekdays(text: str, expression: str) -> int:
             mask |= 1 << (LAST_WEEKDAY_SHIFT + weekday)
         else:
             values = _parse_term(DAY_OF_WEEK, term, expression)
-            mask |= values & 0x7F | values >> 7
+            mask |= values & ALL_WEEKDAYS | values >> 7
     return mask
 
 
@@ -126,10 +132,10 @@ def _parse_term(spec: FieldSpec, term: str, expression: str) -> int:
 
 def _number(spec: FieldSpec, text: str, term: str, expression: str) -> int:
     """A value as digits or as a three-letter name."""
-    if text in spec.names:
-        return spec.names[text]
     if not text.isdigit():
-        raise _unreadable(spec, term, expression)
+        if text not in spec.names:
+            raise _unreadable(spec, term, expression)
+        return spec.names[text]
     value = int(text)
     if not spec.low <= value <= spec.high:
         reason = f"is out of range {spec.low}-{spec.high}"

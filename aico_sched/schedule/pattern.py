@@ -6,7 +6,6 @@ a few shifts of precomputed masks: one of 1,440 bits for the minutes of a day, o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import Final
@@ -22,44 +21,43 @@ _SAMPLE_DAY: Final = 19_723
 _SAMPLE_SIZE: Final = 32
 _FIELD_COUNT: Final = 5
 _MAX_LENGTH: Final = 1000
-_ALL_WEEKDAYS: Final = 0x7F
-# Days that every month has.
-_SHORT_MONTH_DAYS: Final = (1 << 29) - 2
 
 
 class CronPattern:
     """What an expression selects. Build it with `compile_pattern`; immutable but for its own memory of year masks.
 
     Attributes:
+        times: the minutes of a matching day, bit 0 for 00:00.
+        often: there is more than one such minute.
         wildcard: the minute or the hour starts with a star. Such a job follows the wall clock through a change of
             offset, while a fixed-time job runs exactly once (Debian's cron(8), on daylight saving).
-        warnings: sentences about parts that are valid but rarely meant.
-        hours, minutes: masks of the values.
+        hours, minutes, days: the values selected, as the masks of `fields`.
     """
 
-    __slots__ = ("_day_rule", "_first", "_kinds", "_times", "_year", "hours", "minutes", "warnings", "wildcard")
+    __slots__ = ("_first", "_kinds", "_year", "days", "expression", "hours", "minutes", "often", "times", "wildcard")
 
     def __init__(self, expression: str, parts: list[str]) -> None:
         minute, hour, month_day, month, weekday = parts
+        self.expression = expression
         self.minutes = fields.parse_values(fields.MINUTE, minute, expression)
         self.hours = fields.parse_values(fields.HOUR, hour, expression)
-        self._day_rule = _DayRule(
+        self.days = yeardays.DayFields(
             fields.parse_month_days(month_day, expression),
             fields.parse_values(fields.MONTH, month, expression),
             fields.parse_weekdays(weekday, expression),
             month_day[0] == "*" or weekday[0] == "*",
         )
         self.wildcard = minute[0] == "*" or hour[0] == "*"
-        self._times = _spread_hours(self.hours) * self.minutes
-        self._first = _lowest_bit(self._times)
+        self.times = _spread_hours(self.hours) * self.minutes
+        self.often = bool(self.times & (self.times - 1))
+        self._first = _lowest_bit(self.times)
         self._kinds: dict[int, int] = {}
         self._year = (0, 0, 0)
-        self.warnings: tuple[str, ...] = ()
 
     def next_minute(self, minute: int) -> int | None:
         """The first matching wall-clock minute at or after `minute`; None when none comes for 60 years."""
         day, time = divmod(minute, DAY_MINUTES)
-        rest = self._times >> time
+        rest = self.times >> time
         if rest:
             found = self.next_day(day)
             if found == day:
@@ -101,7 +99,7 @@ class CronPattern:
         kind = leap * 7 + first_weekday
         mask = self._kinds.get(kind)
         if mask is None:
-            mask = self._kinds[kind] = self._day_rule.mask(leap, first_weekday)
+            mask = self._kinds[kind] = yeardays.days_of_year(leap, first_weekday, self.days)
         return mask
 
     def period_minutes(self) -> int:
@@ -120,61 +118,7 @@ class CronPattern:
 
     def may_fall_in_gaps(self) -> bool:
         """Whether a change of offset could swallow every match: only a wildcard job of certain hours and months."""
-        return self.wildcard and self.hours != fields.HOUR.full and self._day_rule.months != fields.MONTH.full
-
-    def has_days(self) -> bool:
-        """Whether any day of the calendar matches; all 14 kinds of year come again and again."""
-        return self._day_rule.is_plain() or any(
-            self._kind_mask(leap, first_weekday) for leap in (0, 1) for first_weekday in range(7)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _DayRule:
-    """The three day fields together, as masks of `fields`.
-
-    `both` is Debian's rule: where the day of month or the day of week starts with a star, a day must match both
-    fields; otherwise it needs to match either.
-    """
-
-    month_days: int
-    months: int
-    weekdays: int
-    both: bool
-
-    def is_plain(self) -> bool:
-        """Quick proof that some day matches: no pair of conditions that could exclude each other."""
-        if not self.both:
-            return True
-        if self.weekdays & _ALL_WEEKDAYS == _ALL_WEEKDAYS:
-            return bool(self.month_days & _SHORT_MONTH_DAYS)
-        return self.month_days & fields.DAY_OF_MONTH.full == fields.DAY_OF_MONTH.full
-
-    def mask(self, leap: int, first_weekday: int) -> int:
-        """The matching days of one kind of year; bit 0 is 1 January, whose weekday is `first_weekday`."""
-        month_days = self._month_day_mask(leap, first_weekday)
-        weekdays = self._weekday_mask(leap, first_weekday)
-        days = month_days & weekdays if self.both else month_days | weekdays
-        return days & yeardays.month_mask(leap, self.months)
-
-    def _month_day_mask(self, leap: int, first_weekday: int) -> int:
-        mask = yeardays.month_day_mask(leap, self.month_days & fields.DAY_OF_MONTH.full)
-        if self.month_days & fields.LAST_DAY:
-            mask |= yeardays.last_day_mask(leap)
-        if self.month_days & fields.LAST_WORKDAY:
-            mask |= yeardays.last_workday_mask(leap, first_weekday)
-        return mask
-
-    def _weekday_mask(self, leap: int, first_weekday: int) -> int:
-        mask = yeardays.weekday_mask(first_weekday, self.weekdays & _ALL_WEEKDAYS)
-        special = self.weekdays >> fields.NTH_SHIFT
-        for nth in range(1, 6):
-            if special & 0x7F:
-                mask |= yeardays.nth_weekday_mask(leap, first_weekday, nth, special & 0x7F)
-            special >>= 7
-        if special:
-            mask |= yeardays.last_weekday_mask(leap, first_weekday, special)
-        return mask
+        return self.wildcard and self.hours != fields.HOUR.full and self.days.months != fields.MONTH.full
 
 
 def compile_pattern(expression: str) -> CronPattern:
@@ -187,7 +131,7 @@ def compile_pattern(expression: str) -> CronPattern:
     if len(parts) != _FIELD_COUNT or not expression.isascii() or len(expression) > _MAX_LENGTH:
         raise _malformed(expression, parts)
     pattern = CronPattern(expression, parts)
-    if not pattern.has_days():
+    if not yeardays.come_at_all(pattern.days):
         text = f"{parts[2]} {parts[3]} {parts[4]}"
         reason = "selects days that never come"
         raise ScheduleError(
