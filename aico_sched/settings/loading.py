@@ -7,6 +7,7 @@ from typing import Any, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from aico_sched.host_zone import host_zone
 from aico_sched.paths import absolute, default_config_dir, default_data_dir
 from aico_sched.settings import layers
 from aico_sched.settings.errors import ENVIRONMENT, from_validation, leaves
@@ -69,6 +70,11 @@ class Settings(BaseModel):
     def database_path(self) -> Path:
         """The database file: `store.path`, else `scheduler.db` in the data folder."""
         return self.store.path or self.data_dir / "scheduler.db"
+
+    @property
+    def timezone(self) -> str:
+        """The zone of tasks that name none: `scheduler.timezone`, else the host's own."""
+        return self.scheduler.timezone or host_zone()
 
     @property
     def user_task_folder(self) -> Path:
