@@ -7,7 +7,14 @@ from aico_sched.schedule.base import Schedule, ScheduleKind
 from aico_sched.schedule.caches import CacheStats
 from aico_sched.schedule.cron import CronSchedule
 from aico_sched.schedule.errors import ScheduleError, TimezoneError
-from aico_sched.schedule.instant import format_local, format_rfc3339, from_datetime, parse_rfc3339, to_datetime
+from aico_sched.schedule.explain import Explanation, explain
+from aico_sched.schedule.instant import (
+    format_local,
+    format_rfc3339,
+    from_datetime,
+    parse_rfc3339,
+    to_datetime,
+)
 from aico_sched.schedule.parse import cache_stats, configure_caches, next_run, parse_schedule
 from aico_sched.schedule.simple import AtSchedule, IntervalSchedule, RebootSchedule
 from aico_sched.schedule.zones import load_zone
@@ -16,6 +23,7 @@ __all__ = [
     "AtSchedule",
     "CacheStats",
     "CronSchedule",
+    "Explanation",
     "IntervalSchedule",
     "RebootSchedule",
     "Schedule",
@@ -24,6 +32,7 @@ __all__ = [
     "TimezoneError",
     "cache_stats",
     "configure_caches",
+    "explain",
     "format_local",
     "format_rfc3339",
     "from_datetime",

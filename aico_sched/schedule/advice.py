@@ -23,7 +23,8 @@ def cron_warnings(expression: str) -> tuple[str, ...]:
                 found += _step_warnings(position, match)
     month_day, weekday = parts[2], parts[4]
     if month_day[0] != "*" and weekday[0] != "*":
-        found.append(f"Runs when either the day of month ({month_day}) or the day of week ({weekday}) matches.")
+        either = f"the day of month ({month_day}) or the day of week ({weekday})"
+        found.append(f"Runs when either {either} matches.")
     return tuple(found)
 
 

@@ -11,8 +11,8 @@ ScheduleKind = Literal["cron", "interval", "at", "reboot"]
 class Schedule(ABC):
     """When a task is due: a fixed set of instants ("fires"), asked for with the time as an argument.
 
-    Implementations are immutable, safe to share between threads, and compare by identity; `parse_schedule` hands out
-    the same object for the same text and zone while it is cached.
+    Implementations are immutable, safe to share between threads, and compare by identity; `parse_schedule`
+    hands out the same object for the same text and zone while it is cached.
 
     Attributes:
         kind: which of the four kinds it is.
@@ -49,7 +49,9 @@ class Schedule(ABC):
     def latest_at_or_before(self, now_us: int, after_us: int, anchor_us: int | None = None) -> int | None:
         """The newest fire in (after_us, now_us], or None; its cost does not grow with the number of fires."""
 
-    def count_between(self, after_us: int, until_us: int, anchor_us: int | None = None, limit: int = 10_000) -> int:
+    def count_between(
+        self, after_us: int, until_us: int, anchor_us: int | None = None, limit: int = 10_000
+    ) -> int:
         """How many fires lie in (after_us, until_us]: exact up to `limit`, and `limit` if there are more."""
         count = 0
         fire = self.next_after(after_us, anchor_us)

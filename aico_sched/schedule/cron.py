@@ -1,8 +1,9 @@
 """Cron schedules: a pattern of wall-clock times in a zone.
 
-Daylight saving follows Debian's cron(8) as cronsim 2.8 implements it. A fixed-time job whose time is skipped by a
-forward change runs once, right after the gap; one whose time comes twice runs the first time. A wildcard job (its
-minute or hour starts with a star) runs whenever the wall clock matches: never in a gap, twice in an overlap.
+Daylight saving follows Debian's cron(8) as cronsim 2.8 implements it. A fixed-time job whose time is skipped
+by a forward change runs once, right after the gap; one whose time comes twice runs the first time. A wildcard
+job (its minute or hour starts with a star) runs whenever the wall clock matches: never in a gap, twice in an
+overlap.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
+from aico_sched.schedule.advice import cron_warnings
 from aico_sched.schedule.base import Schedule, ScheduleKind
 from aico_sched.schedule.errors import ScheduleError
 from aico_sched.schedule.instant import DAY, MINUTE
 from aico_sched.schedule.pattern import DAY_MINUTES, CronPattern
-from aico_sched.schedule.advice import cron_warnings
 from aico_sched.schedule.zones import SPAN_BITS, Window, Zone
 
 # Long enough for the rarest day of the calendar, which comes after 40 years at most.
@@ -41,11 +42,11 @@ class CronSchedule(Schedule):
 
     @property
     def period_us(self) -> int:
-        """The smallest distance between two matching wall-clock times; computed at each call, in some 10 us."""
+        """The smallest distance between two matching wall-clock times; computed at each call."""
         return self.pattern.period_minutes() * MINUTE
 
     def next_after(self, after_us: int, anchor_us: int | None = None) -> int | None:
-        """The first fire strictly after `after_us`; None when none comes for 60 years or before the year 10000."""
+        """The first fire strictly after `after_us`; None when none comes for 60 years."""
         start, end, midnight = self._today[0]
         if start <= after_us < end:
             minute = (after_us - midnight) // MINUTE + 1
@@ -67,7 +68,7 @@ class CronSchedule(Schedule):
         return fire
 
     def _remember_day(self, wall: int, offset: int) -> None:
-        """Let the next call start from this day, in which the offset is constant and only the minutes matter."""
+        """Let the next call start from this day: the offset is constant, only the minutes matter."""
         fire = wall * MINUTE - offset
         midnight = fire - wall % DAY_MINUTES * MINUTE
         span = fire >> SPAN_BITS
@@ -97,7 +98,7 @@ class CronSchedule(Schedule):
         return None
 
     def _search_windows(self, start: int, windows: tuple[Window, ...]) -> int | None:
-        """The first fire at or after `start` in a stretch with changes; only the stretch's own part is complete."""
+        """The first fire at or after `start` in a stretch with changes, complete up to its own end."""
         repeated_until = 0
         fixed = not self.pattern.wildcard
         for number, (begin, end, offset) in enumerate(windows):

@@ -1,7 +1,7 @@
 """The five fields of a cron expression, read with regular expressions into bit masks.
 
-Grammar: Debian's crontab(5), and `L`, `LW`, `5L`, `MON#2` as cronsim 2.8 reads them. A field is an `int`: bit v is
-set when the value v is selected. The two day fields keep their special forms in bits above the values.
+Grammar: Debian's crontab(5), and `L`, `LW`, `5L`, `MON#2` as cronsim 2.8 reads them. A field is an `int`: bit
+v is set when the value v is selected. The two day fields keep their special forms in bits above the values.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from aico_sched.schedule.errors import ScheduleError
 # Day of month: bits 1-31, then these two.
 LAST_DAY: Final = 1 << 32
 LAST_WORKDAY: Final = 1 << 33
-# Day of week: bits 0-6 with 0 for Sunday, then seven bits for each of "the first" to "the fifth", then "the last".
+# Day of week: bits 0-6 with 0 for Sunday, then seven bits for each of "the first" to "the fifth", then "the
+# last".
 NTH_SHIFT: Final = 8
 LAST_WEEKDAY_SHIFT: Final = NTH_SHIFT + 7 * 5
 
@@ -34,7 +35,7 @@ _NTH_WEEKDAY = re.compile(r"([0-9]+|[A-Z]{3})#([0-9]+)")
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """What one field may hold: its name in messages, its range, the names of values, and all values as a mask."""
+    """What one field may hold: its name in messages, range, names of values, and all values as a mask."""
 
     name: str
     low: int
@@ -91,7 +92,7 @@ def parse_month_days(text: str, expression: str) -> int:
 
 
 def parse_weekdays(text: str, expression: str) -> int:
-    """Read the day-of-week field: values, `5L` (the last Friday) and `MON#2`. Raises as `parse_values` does."""
+    """Read the day-of-week field: values, `5L` (last Friday) and `MON#2`. Raises as `parse_values`."""
     if text == "*":
         return ALL_WEEKDAYS
     mask = 0
@@ -99,7 +100,8 @@ def parse_weekdays(text: str, expression: str) -> int:
         if nth := _NTH_WEEKDAY.fullmatch(term):
             weekday = _number(DAY_OF_WEEK, nth[1], term, expression) % 7
             if not 1 <= int(nth[2]) <= _FIFTH:
-                raise _error(DAY_OF_WEEK, term, expression, "counts beyond a month", "Write #1 to #5, or L: 5L.")
+                usable = "Write #1 to #5, or L for the last: 5L."
+                raise _error(DAY_OF_WEEK, term, expression, "counts beyond a month", usable)
             mask |= 1 << (NTH_SHIFT + 7 * (int(nth[2]) - 1) + weekday)
         elif last := _LAST_WEEKDAY.fullmatch(term):
             weekday = _number(DAY_OF_WEEK, last[1], term, expression) % 7
@@ -158,30 +160,37 @@ def _stepped(low: int, high: int, step: int) -> int:
 
 
 def _error(spec: FieldSpec, term: str, expression: str, reason: str, suggestion: str) -> ScheduleError:
-    return ScheduleError(expression, spec.name, term, reason, suggestion)
+    # Parsing happens in upper case, but people look for what they typed.
+    place = expression.upper().find(term)
+    return ScheduleError(expression, spec.name, expression[place : place + len(term)], reason, suggestion)
 
 
 def _zero_step(spec: FieldSpec, term: str, expression: str) -> ScheduleError:
-    return _error(spec, term, expression, "has a step of zero", f"Use a step of 1 or more: {term[: term.index('/')]}/1.")
+    start = term.partition("/")[0]
+    return _error(spec, term, expression, "has a step of zero", f"Use a step of 1 or more: {start}/1.")
 
 
 def _backwards(spec: FieldSpec, term: str, expression: str, low: int, high: int) -> ScheduleError:
-    upper = spec.high - 1 if spec is DAY_OF_WEEK and high < 1 <= low else spec.high
-    first = f"{low}-{spec.high}" if spec is DAY_OF_WEEK and high == 0 else f"{low}-{upper},{spec.low}-{high}"
-    return _error(spec, term, expression, "runs backwards", f"Cut it at the end of the field: {first}.")
+    # Sunday closes the week as 7 and opens it as 0.
+    top = 6 if spec is DAY_OF_WEEK and high > 0 else spec.high
+    parts = f"{low}-{top}" if spec is DAY_OF_WEEK and high == 0 else f"{low}-{top},{spec.low}-{high}"
+    return _error(spec, term, expression, "runs backwards", f"Cut it at the end of the field: {parts}.")
 
 
 def _unreadable(spec: FieldSpec, term: str, expression: str) -> ScheduleError:
     """Tell the usual slips apart, so that the suggestion fits."""
     if term == "":
         return _error(spec, term, expression, "is empty", "Remove the extra comma.")
-    shorts = [name for name in spec.names if len(term) > len(name) and term.isalpha() and term.startswith(name)]
-    if shorts:
-        return _error(spec, term, expression, "is a full name", f"Use its first three letters: {shorts[0]}.")
+    if term.isalpha() and term[:3] in spec.names:
+        return _error(spec, term, expression, "is a full name", f"Use its first three letters: {term[:3]}.")
+    if spec is DAY_OF_MONTH and term.startswith("L"):
+        return _error(spec, term, expression, "is not a form this field knows", "Use L or LW.")
+    if spec is DAY_OF_WEEK and ("#" in term or term.endswith("L")):
+        usable = "Use forms like 5L (the last Friday) or MON#2 (the second Monday)."
+        return _error(spec, term, expression, "is not a form this field knows", usable)
     if spec.names and term.isalpha():
-        return _error(spec, term, expression, "is not a name of this field", f"Use one of {', '.join(spec.names)}.")
-    if spec in (DAY_OF_MONTH, DAY_OF_WEEK) and ("L" in term or "#" in term or "W" in term):
-        usable = "L or LW" if spec is DAY_OF_MONTH else "forms like 5L (last Friday) or MON#2 (second Monday)"
-        return _error(spec, term, expression, "is not a day form this field knows", f"Use {usable}.")
-    form = f"Use *, a value from {spec.low} to {spec.high}, a range a-b, a step */n or a-b/n, or a comma list of these."
+        names = ", ".join(spec.names)
+        return _error(spec, term, expression, "is not a name of this field", f"Use one of {names}.")
+    values = f"a value from {spec.low} to {spec.high}"
+    form = f"Use *, {values}, a range a-b, a step */n or a-b/n, or a comma list of these."
     return _error(spec, term, expression, "is not readable", form)

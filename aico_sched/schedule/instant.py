@@ -67,7 +67,8 @@ def parse_rfc3339(text: str) -> int:
         raise _bad(text, "is not an RFC 3339 time", "Write it like 2026-03-29T01:30:00Z.")
     day, clock, fraction, offset = match.groups()
     if offset is None:
-        raise _bad(text, "has no UTC offset", f"Append Z for UTC, or an offset: {day}T{clock}{fraction or ''}+01:00.")
+        suggestion = f"Append Z for UTC, or an offset: {day}T{clock}{fraction or ''}+01:00."
+        raise _bad(text, "has no UTC offset", suggestion)
     try:
         parsed = datetime.fromisoformat(f"{day}T{clock}{(fraction or '')[:7]}{offset.upper()}")
     except ValueError as error:
@@ -88,15 +89,15 @@ def format_rfc3339(us: int) -> str:
 
 @lru_cache(maxsize=4096)
 def _minute_prefix(minute: int) -> str:
-    """`YYYY-MM-DDTHH:MM:` of one UTC minute; rows written together share it, which is where the speed comes from."""
+    """`YYYY-MM-DDTHH:MM:` of one UTC minute; instants written together share it, hence the speed."""
     return (EPOCH + timedelta(minutes=minute)).strftime("%Y-%m-%dT%H:%M:").zfill(17)
 
 
 def format_local(us: int, tz: tzinfo) -> str:
-    """Write us as RFC 3339 in `tz` with its offset, such as `2026-03-29T03:00:00+02:00`; fractions only if any.
+    """Write us as RFC 3339 in `tz` with its offset: `2026-03-29T03:00:00+02:00`, fraction only if any.
 
-    RFC 3339 offsets have no seconds, so those of old local mean times are rounded down with the clock moved along:
-    the text still names the same instant.
+    RFC 3339 offsets have no seconds, so those of old local mean times are rounded down with the clock moved
+    along: the text still names the same instant.
 
     Raises:
         OverflowError: the instant is outside the years 1 to 9999.

@@ -24,7 +24,7 @@ ALIASES: Final = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-# 2026-01-01T00:00:00Z. Only says from when on a zone's rules count in the search for a schedule that never fires.
+# 2026-01-01T00:00:00Z: the rules a zone has from then on decide whether a schedule can ever fire.
 _REFERENCE_US: Final = 1_767_225_600 * SECOND
 
 
@@ -50,7 +50,7 @@ def next_run(schedule: Schedule, after_us: int, anchor_us: int | None = None) ->
 
 
 def configure_caches(size: int) -> None:
-    """Give each cache room for `size` entries (0 switches them off); they start empty with their counters at zero.
+    """Give each cache room for `size` entries (0 switches it off) and start it empty, its counters at zero.
 
     Raises:
         ValueError: a negative size.

@@ -1,7 +1,8 @@
 """A compiled cron expression in wall-clock time, without any zone.
 
-Wall-clock time is counted in minutes since 1970-01-01 00:00 as the local clock shows it. Finding the next match is
-a few shifts of precomputed masks: one of 1,440 bits for the minutes of a day, one for the days of each kind of year.
+Wall-clock time is counted in minutes since 1970-01-01 00:00 as the local clock shows it. Finding the next
+match is a few shifts of precomputed masks: one of 1,440 bits for the minutes of a day, one for the days of
+each kind of year.
 """
 
 from __future__ import annotations
@@ -24,17 +25,28 @@ _MAX_LENGTH: Final = 1000
 
 
 class CronPattern:
-    """What an expression selects. Build it with `compile_pattern`; immutable but for its own memory of year masks.
+    """What an expression selects; immutable but for its memory of year masks. Made by `compile_pattern`.
 
     Attributes:
         times: the minutes of a matching day, bit 0 for 00:00.
         often: there is more than one such minute.
-        wildcard: the minute or the hour starts with a star. Such a job follows the wall clock through a change of
-            offset, while a fixed-time job runs exactly once (Debian's cron(8), on daylight saving).
+        wildcard: the minute or the hour starts with a star. Such a job follows the wall clock through a
+            change of offset, while a fixed-time job runs exactly once (Debian's cron(8), on daylight saving).
         hours, minutes, days: the values selected, as the masks of `fields`.
     """
 
-    __slots__ = ("_first", "_kinds", "_year", "days", "expression", "hours", "minutes", "often", "times", "wildcard")
+    __slots__ = (
+        "_first",
+        "_kinds",
+        "_year",
+        "days",
+        "expression",
+        "hours",
+        "minutes",
+        "often",
+        "times",
+        "wildcard",
+    )
 
     def __init__(self, expression: str, parts: list[str]) -> None:
         minute, hour, month_day, month, weekday = parts
@@ -103,7 +115,7 @@ class CronPattern:
         return mask
 
     def period_minutes(self) -> int:
-        """The smallest distance between two matches in wall-clock minutes, judged by 32 matching days from 2024 on."""
+        """The smallest distance between two matches, in minutes, judged by 32 matching days from 2024 on."""
         minutes, hours = _bits(self.minutes), _bits(self.hours)
         width = minutes[-1] - minutes[0]
         days = [self.next_day(_SAMPLE_DAY)]
@@ -117,7 +129,7 @@ class CronPattern:
         return min(gaps)
 
     def may_fall_in_gaps(self) -> bool:
-        """Whether a change of offset could swallow every match: only a wildcard job of certain hours and months."""
+        """Whether gaps could swallow every match: only for a wildcard job in certain hours and months."""
         return self.wildcard and self.hours != fields.HOUR.full and self.days.months != fields.MONTH.full
 
 
@@ -134,25 +146,26 @@ def compile_pattern(expression: str) -> CronPattern:
     if not yeardays.come_at_all(pattern.days):
         text = f"{parts[2]} {parts[3]} {parts[4]}"
         reason = "selects days that never come"
-        raise ScheduleError(
-            expression, "day-of-month", text, reason, "Check the day against the length of the months and the weekday."
-        )
+        suggestion = "Check the day against the length of the months and the weekday."
+        raise ScheduleError(expression, "day-of-month", text, reason, suggestion)
     return pattern
 
 
 def _malformed(expression: str, parts: list[str]) -> ScheduleError:
     """The refusals that concern the expression as a whole."""
     if len(expression) > _MAX_LENGTH:
-        reason, suggestion = f"is longer than {_MAX_LENGTH} characters", "Use ranges and steps, or several tasks."
+        reason = f"is longer than {_MAX_LENGTH} characters"
+        suggestion = "Use ranges and steps, or several tasks."
     elif not expression.isascii():
         odd = next(char for char in expression if not char.isascii())
-        reason, suggestion = f"has the non-ASCII character {odd!r}", "Type it again with plain ASCII digits and spaces."
+        reason = f"has the non-ASCII character {odd!r}"
+        suggestion = "Type it again with plain ASCII digits and spaces."
     elif len(parts) == _FIELD_COUNT + 1:
-        reason = "has six fields, and seconds are not supported because libraries disagree on where they stand"
+        reason = "has six fields, but seconds are refused because libraries disagree on where they stand"
         suggestion = "Use five fields (minute hour day-of-month month day-of-week), or interval:SECONDS."
     else:
         reason = f"has {len(parts)} field{'' if len(parts) == 1 else 's'}"
-        suggestion = "Use five fields (minute hour day-of-month month day-of-week), an @alias, interval: or at:."
+        suggestion = "Use minute hour day-of-month month day-of-week, or an @alias, interval: or at:."
     return ScheduleError(expression, "expression", expression, reason, suggestion)
 
 

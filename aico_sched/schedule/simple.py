@@ -49,7 +49,9 @@ class IntervalSchedule(Schedule):
         fire = anchor + count * self.interval_us
         return fire if count >= 1 and fire > after_us else None
 
-    def count_between(self, after_us: int, until_us: int, anchor_us: int | None = None, limit: int = 10_000) -> int:
+    def count_between(
+        self, after_us: int, until_us: int, anchor_us: int | None = None, limit: int = 10_000
+    ) -> int:
         """How many fires lie in (after_us, until_us], at most `limit`; in constant time."""
         anchor = anchor_us or 0
         last = (until_us - anchor) // self.interval_us
@@ -78,7 +80,7 @@ class AtSchedule(Schedule):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RebootSchedule(Schedule):
-    """`@reboot`: once per start of the service. The clock knows nothing of that, so no instant is ever due."""
+    """`@reboot`: once per start of the service. The clock does not know that, so nothing is ever due."""
 
     kind: ClassVar[ScheduleKind] = "reboot"
 
@@ -101,7 +103,7 @@ def parse_interval(text: str, timezone: str) -> IntervalSchedule:
     seconds = text.strip()[len(INTERVAL_PREFIX) :].strip()
     match = _SECONDS.fullmatch(seconds)
     if match is None:
-        suggestion = "Write the seconds as a decimal number with at most six decimals: interval:5 or interval:0.25."
+        suggestion = "Write a decimal number with at most six decimals: interval:5 or interval:0.25."
         raise ScheduleError(text, "interval", seconds, "is not a number of seconds", suggestion)
     interval = int(match[1]) * SECOND + int((match[2] or "").ljust(6, "0"))
     if not _MIN_INTERVAL <= interval <= _MAX_INTERVAL:
@@ -111,7 +113,7 @@ def parse_interval(text: str, timezone: str) -> IntervalSchedule:
 
 
 def parse_at(text: str, timezone: str) -> AtSchedule:
-    """Read `at:RFC3339`. Whether the time has passed is for the caller to judge, who knows the catch-up window.
+    """Read `at:RFC3339`; whether it has passed is for the caller to judge, who knows the catch-up window.
 
     Raises:
         ScheduleError: not an RFC 3339 time, or one without an offset.

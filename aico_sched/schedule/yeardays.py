@@ -1,8 +1,8 @@
 """Which days of a year a cron expression selects, as one bit mask for each kind of year.
 
-The rules of cron only see the length of the year and the weekday of 1 January. That makes 14 kinds of year, so a
-whole year is one integer (bit 0 is 1 January) and "the next matching day" is a shift, however far away it lies.
-Days are counted from 1970-01-01 (day 0).
+The rules of cron only see the length of the year and the weekday of 1 January. That makes 14 kinds of year,
+so a whole year is one integer (bit 0 is 1 January) and "the next matching day" is a shift, however far away
+it lies. Days are counted from 1970-01-01 (day 0).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _WORKDAYS_BACK: Final = {0: 2, 6: 1}
 class DayFields(NamedTuple):
     """The three day fields of an expression, as the masks of `fields`.
 
-    `both` is Debian's rule: where the day of month or the day of week starts with a star, a day must match both
-    fields; otherwise it needs to match either.
+    `both` is Debian's rule: where the day of month or the day of week starts with a star, a day must match
+    both fields; otherwise it needs to match either.
     """
 
     month_days: int
@@ -77,7 +77,7 @@ _NTH_WEEKS: Final = tuple(tuple(_nth_week(leap, nth) for nth in range(1, 6)) for
 
 
 def days_of_year(leap: int, first_weekday: int, selected: DayFields) -> int:
-    """The matching days of one kind of year; bit 0 is 1 January, whose weekday (0 for Sunday) is `first_weekday`."""
+    """The matching days of one kind of year; bit 0 is 1 January, a `first_weekday` (0 for Sunday)."""
     month_days = _month_day_mask(leap, first_weekday, selected.month_days)
     weekdays = _weekday_field_mask(leap, first_weekday, selected.weekdays)
     days = month_days & weekdays if selected.both else month_days | weekdays
@@ -120,7 +120,7 @@ def _month_day_mask(leap: int, first_weekday: int, days: int) -> int:
 
 
 def _weekday_field_mask(leap: int, first_weekday: int, weekdays: int) -> int:
-    """The day-of-week field alone: plain weekdays, then the first to the fifth, then the last of the month."""
+    """The day-of-week field alone: plain weekdays, then the first to fifth, then the last of the month."""
     mask = _weekday_mask(first_weekday, weekdays & fields.ALL_WEEKDAYS)
     special = weekdays >> fields.NTH_SHIFT
     if special:

@@ -1,9 +1,9 @@
 """Time zones as integer arithmetic: which UTC offset holds around an instant, and where it changes.
 
-`zoneinfo` answers one instant at a time. Asking it at every step is what makes cron libraries slow, so a `Zone`
-remembers stretches of about six days: an `int` where the offset is constant there and for a day and a half on
-either side, or the `Window`s around a change. Everything is derived from `zoneinfo` (IANA tz database of the host,
-else the `tzdata` package).
+`zoneinfo` answers one instant at a time. Asking it at every step is what makes cron libraries slow, so a
+`Zone` remembers stretches of about six days: an `int` where the offset is constant there and for a day and a
+half on either side, or the `Window`s around a change. Everything is derived from `zoneinfo` (IANA tz database
+of the host, else the `tzdata` package).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import difflib
 import re
 from datetime import timedelta
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -39,6 +40,14 @@ class Window(NamedTuple):
     start: int
     end: int
     offset: int
+
+
+class Change(NamedTuple):
+    """At the instant `at` the clock jumps from wall-clock time `wall_before` to `wall_after` (all in us)."""
+
+    at: int
+    wall_before: int
+    wall_after: int
 
 
 class _Spans(dict[int, "int | tuple[Window, ...]"]):
@@ -82,7 +91,7 @@ class _Spans(dict[int, "int | tuple[Window, ...]"]):
         return tuple(windows)
 
     def _find_change(self, low: int, high: int, before: int) -> int:
-        """The first second in (low, high] whose offset is no longer `before`; changes fall on whole seconds."""
+        """The first second in (low, high] whose offset is not `before`; changes fall on whole seconds."""
         low //= SECOND
         high = -(-high // SECOND)
         while high - low > 1:
@@ -129,6 +138,15 @@ class Zone:
             if wall < end + offset:
                 return wall - offset, True
         raise AssertionError("the margin of a span is wider than any change of offset")
+
+    def change_around(self, wall: int, guess: int) -> Change | None:
+        """The change of offset that skips a wall-clock time or shows it twice; arguments as in `resolve`."""
+        for before, after in pairwise(self.windows_at(wall - guess)):
+            change = Change(after.start, after.start + before.offset, after.start + after.offset)
+            low, high = sorted((change.wall_before, change.wall_after))
+            if low <= wall < high:
+                return change
+        return None
 
 
 @lru_cache(maxsize=1024)
