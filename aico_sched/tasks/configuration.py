@@ -3,25 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from aico_sched.tasks.base import BaseTask
 from aico_sched.tasks.errors import InvalidTaskConfig
+from aico_sched.tasks.plain import NotPlain, plain_copy
 
 _MAX_SHOWN = 5
-
-# Validation builds new containers: the result is a deep copy that shares nothing with its source.
-_JSON = TypeAdapter(dict[str, JsonValue], config=ConfigDict(allow_inf_nan=False, strict=True))
 
 
 def copy_config(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """A deep copy of `config`; raises `InvalidTaskConfig` if it holds what JSON cannot."""
     try:
-        return _JSON.validate_python(dict(config))
-    except ValidationError as error:
-        # The path ends in the branch of the union that was tried; only its first part means anything to a person.
-        field = str(error.errors(include_url=False, include_input=False)[0]["loc"][0])
-        raise InvalidTaskConfig(name, field, f"{field}: not a value JSON can hold") from error
+        return plain_copy(config)
+    except NotPlain as error:
+        raise InvalidTaskConfig(name, error.field, str(error)) from error
 
 
 def bind_config(task_class: type[BaseTask], stored: Mapping[str, Any]) -> BaseModel:

@@ -14,6 +14,7 @@ from pydantic_core import to_jsonable_python
 from structlog.typing import FilteringBoundLogger
 
 from aico_sched.clock import Clock, Timer
+from aico_sched.tasks.plain import plain_copy
 from aico_sched.topics import limits, names
 
 PROGRESS_INTERVAL = 0.1
@@ -206,16 +207,17 @@ class TaskContext(Generic[ConfigT]):
     async def publish(self, topic: str, payload: dict[str, Any]) -> None:
         """Publish a message on the bus with the role of the task's creator. Returns when it is handed over.
 
-        Raises ValueError for a topic that is malformed or the scheduler's own.
+        The payload is copied. Raises ValueError for a topic that is malformed or the scheduler's own, and for a
+        payload that JSON cannot hold.
         """
-        await self._ports.publish(public_topic(topic), payload, {})
+        await self._ports.publish(public_topic(topic), plain_copy(payload), {})
 
     async def request(self, topic: str, payload: dict[str, Any], timeout: float) -> dict[str, Any]:
         """Publish a request and return the payload of its reply.
 
-        Raises TimeoutError when none came within `timeout` seconds, ValueError for a topic as in `publish`.
+        Raises TimeoutError when none came within `timeout` seconds, ValueError as `publish` does.
         """
-        return await self._ports.request(public_topic(topic), payload, timeout)
+        return await self._ports.request(public_topic(topic), plain_copy(payload), timeout)
 
     async def probe_database(self) -> dict[str, Any] | None:
         """What a write and a read of the service's database measured; None where the run has no database."""

@@ -102,14 +102,15 @@ def scan_user_folder(folder: Path, scan: Scan) -> None:
         return
     try:
         user_code.check_folder(folder)
-    except user_code.RefusedCode as error:
+        files = user_code.code_files(folder)
+    except (user_code.RefusedCode, OSError) as error:
         scan.problems[str(folder)] = str(error)
         return
-    for path in user_code.code_files(folder):
+    for path in files:
         try:
             code = user_code.read_code(path)
             parsed = parse_classes(code.source, str(path))
-        except (user_code.RefusedCode, SyntaxError, ValueError) as error:
+        except (user_code.RefusedCode, OSError, SyntaxError, ValueError) as error:
             scan.problems[str(path)] = str(error)
             continue
         if not parsed:

@@ -28,7 +28,7 @@ def import_user_module(folder: Path, file: Path) -> ModuleType:
     try:
         user_code.check_folder(folder)
         code = user_code.read_code(file)
-    except user_code.RefusedCode as error:
+    except (user_code.RefusedCode, OSError) as error:
         raise LoadProblem(f"{file}: {error}") from error
     return _guarded(lambda: user_code.import_code(code))
 

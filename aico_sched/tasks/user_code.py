@@ -5,7 +5,6 @@ import importlib.util
 import os
 import stat
 import sys
-from collections.abc import Iterator
 from importlib.abc import ExecutionLoader
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -45,33 +44,42 @@ def check_folder(folder: Path) -> None:
     _check_owner(status, folder)
 
 
-def code_files(folder: Path) -> Iterator[Path]:
+def code_files(folder: Path) -> list[Path]:
     """The code files of `folder`, by name; names that begin with an underscore are helpers, not tasks."""
-    return (path for path in sorted(folder.glob("*.py")) if not path.name.startswith(("_", ".")))
+    return [path for path in sorted(folder.glob("*.py")) if not path.name.startswith(("_", "."))]
 
 
 def read_code(path: Path) -> UserCode:
     """The checked text of a code file. Raises `RefusedCode` for a link, a file others can write to, or no Python."""
     if not path.stem.isidentifier():
         raise RefusedCode("the file's name is not a Python identifier")
-    try:
-        # Checked through the open file, not by name: it cannot be exchanged in between.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise RefusedCode(f"cannot be opened (symbolic links are not followed): {error.strerror}") from error
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no Path
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise RefusedCode("is not a regular file")
-        _check_owner(status, path)
-        content = file.read(MAX_CODE_BYTES + 1)
-    if len(content) > MAX_CODE_BYTES:
-        raise RefusedCode(f"is longer than {MAX_CODE_BYTES} bytes")
+    content = _read_checked(path)
     try:
         source = importlib.util.decode_source(content)
     except (SyntaxError, UnicodeDecodeError, LookupError) as error:
         raise RefusedCode(f"cannot be decoded: {error}") from error
     return UserCode(path, f"{NAMESPACE}.{path.stem}", source, hashlib.sha256(content).hexdigest())
+
+
+def _read_checked(path: Path) -> bytes:
+    """The bytes of a regular file only its owner can change, checked through the open file: it cannot be exchanged
+    between the check and the reading."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise RefusedCode(f"cannot be opened (symbolic links are not followed): {error.strerror}") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise RefusedCode("is not a regular file")
+        _check_owner(status, path)
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(MAX_CODE_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > MAX_CODE_BYTES:
+        raise RefusedCode(f"is longer than {MAX_CODE_BYTES} bytes")
+    return content
 
 
 def _check_owner(status: os.stat_result, path: Path) -> None:
