@@ -1,8 +1,10 @@
 """Keeps the log folder small: rotated log files that are too old go first, then the oldest until it fits."""
 
+import heapq
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,12 +32,48 @@ _ROTATED = re.compile(
 
 
 class LogFile(NamedTuple):
-    """A file of the log folder: bytes, and when it was last written to (seconds since the epoch)."""
+    """A file of the log folder, older ones sorting first: when it was last written to (seconds since the epoch),
+    where it is, and its bytes."""
 
+    modified: float
     path: str
     size: int
-    modified: float
     rotated: bool
+
+
+@dataclass(slots=True)
+class Inventory:
+    """What is in the folder. A heap, so that neither filling nor emptying it has a long step."""
+
+    count: int = 0
+    size: int = 0
+    rotated: list[LogFile] = field(default_factory=list)
+
+    def add(self, file: LogFile) -> None:
+        self.count += 1
+        self.size += file.size
+        if file.rotated:
+            heapq.heappush(self.rotated, file)
+
+    def take(self, now: float, retention: float, limit: int) -> Iterator[LogFile]:
+        """Takes out what must go, oldest first: rotated files older than `retention` seconds, then, while all that
+        is left has more than `limit` bytes, the oldest rotated ones. `now` is seconds since the epoch."""
+        while self.rotated:
+            age = now - self.rotated[0].modified
+            if age < QUIET_SECONDS or (age <= retention and self.size <= limit):
+                return
+            file = heapq.heappop(self.rotated)
+            self.size -= file.size
+            yield file
+
+
+@dataclass(slots=True)
+class Removal:
+    """What was removed (in a dry run: would be), and what kept the rest."""
+
+    count: int = 0
+    size: int = 0
+    problems: list[str] = field(default_factory=list)
 
 
 class LogCleanup(BaseTask):
@@ -50,7 +88,7 @@ class LogCleanup(BaseTask):
         retention_days: int = Field(default=30, ge=0, le=36_500, description="rotated files older than this go")
         max_size_mb: int = Field(default=500, ge=0, description="size of all log files to get under, in MiB")
         log_folder: Path | None = Field(default=None, description="$AICO_LOGS_DIR, else ~/.local/share/aico/logs")
-        dry_run: bool = Field(default=False, description="only say what would be removed")
+        dry_run: bool = Field(default=False, description="remove nothing, count what would go")
 
     async def execute(self, context: TaskContext[Config]) -> TaskResult:
         """Files in use are left alone: only rotated ones that were not written to for an hour are removed.
@@ -60,42 +98,42 @@ class LogCleanup(BaseTask):
         if not folder.is_dir():
             return TaskResult.skip(f"there is no log folder at {folder}")
         await context.progress(0.0, f"looking through {folder}")
-        files = [file async for batch in context.batches(log_files(folder)) for file in batch]
-        doomed = to_remove(files, context.now().timestamp(), config.retention_days * DAY, config.max_size_mb * MEGABYTE)
-        removed, problems = ([], []) if config.dry_run else await _remove(context, doomed)
-        gone = doomed if config.dry_run else removed
-        left = sum(file.size for file in files) - sum(file.size for file in gone)
+        inventory = Inventory()
+        async for batch in context.batches(log_files(folder)):
+            for file in batch:
+                inventory.add(file)
+        before = inventory.size
+        removal = await _remove(context, inventory)
+        left, verb = before - removal.size, "would remove" if config.dry_run else "removed"
         data = {
             "folder": str(folder),
-            "files_seen": len(files),
-            "files_removed": len(removed),
-            "bytes_removed": sum(file.size for file in removed),
+            "dry_run": config.dry_run,
+            "files_seen": inventory.count,
+            "files_removed": removal.count,
+            "bytes_removed": removal.size,
             "bytes_left": left,
             "over_limit": left > config.max_size_mb * MEGABYTE,
         }
-        if config.dry_run:
-            data |= {"would_remove": len(doomed), "would_free": sum(file.size for file in doomed)}
-            return TaskResult.ok(f"would remove {len(doomed)} of {len(files)} log files", **data)
-        if problems:
-            return TaskResult.failed(
-                f"{len(problems)} log files could not be removed", problems=problems[:_MAX_LISTED], **data
-            )
-        return TaskResult.ok(f"removed {len(removed)} of {len(files)} log files", **data)
+        await context.progress(1.0, f"{verb} {removal.count} files")
+        if removal.problems:
+            message = f"{len(removal.problems)} log files could not be removed"
+            return TaskResult.failed(message, problems=removal.problems[:_MAX_LISTED], **data)
+        return TaskResult.ok(f"{verb} {removal.count} of {inventory.count} log files", **data)
 
 
-async def _remove(context: TaskContext[LogCleanup.Config], doomed: list[LogFile]) -> tuple[list[LogFile], list[str]]:
-    """Delete the files, oldest first; returns those that are gone and what kept the others."""
-    removed: list[LogFile] = []
-    problems: list[str] = []
+async def _remove(context: TaskContext[LogCleanup.Config], inventory: Inventory) -> Removal:
+    config, removal = context.config, Removal()
+    doomed = inventory.take(context.now().timestamp(), config.retention_days * DAY, config.max_size_mb * MEGABYTE)
     async for batch in context.batches(doomed, size=20):
         for file in batch:
-            problem = _unlink(Path(file.path))
+            problem = None if config.dry_run else _unlink(Path(file.path))
             if problem is None:
-                removed.append(file)
+                removal.count += 1
+                removal.size += file.size
             else:
-                problems.append(f"{file.path}: {problem}")
-        await context.progress((len(removed) + len(problems)) / len(doomed), f"{len(removed)} removed")
-    return removed, problems
+                removal.problems.append(f"{file.path}: {problem}")
+        await context.progress(None, f"{removal.count} files, {removal.size // MEGABYTE} MiB")
+    return removal
 
 
 def _unlink(path: Path) -> str | None:
@@ -131,17 +169,4 @@ def log_files(folder: Path) -> Iterator[LogFile]:
                     except FileNotFoundError:
                         continue
                     rotated = _ROTATED.search(entry.name) is not None
-                    yield LogFile(entry.path, status.st_size, status.st_mtime, rotated)
-
-
-def to_remove(files: list[LogFile], now: float, retention: float, limit: int) -> list[LogFile]:
-    """Which files go, oldest first: rotated ones older than `retention` seconds, then, while all that stay have
-    more than `limit` bytes, the oldest rotated ones. Pure."""
-    size = sum(file.size for file in files)
-    doomed: list[LogFile] = []
-    for file in sorted(files, key=lambda file: file.modified):
-        age = now - file.modified
-        if file.rotated and age >= QUIET_SECONDS and (age > retention or size > limit):
-            doomed.append(file)
-            size -= file.size
-    return doomed
+                    yield LogFile(status.st_mtime, entry.path, status.st_size, rotated)

@@ -1,13 +1,16 @@
 """What the tests about tasks share: a clock that moves when told, a context over recorded ports, code on disk."""
 
+import asyncio
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from aico_sched.clock import Timeout
 from aico_sched.tasks import EmptyConfig, TaskContext, TaskPorts
 
 
@@ -45,6 +48,9 @@ class ManualClock:
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.advance(seconds)
+
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[Timeout]:
+        return asyncio.timeout(seconds)
 
     def advance(self, seconds: float) -> None:
         self.time += seconds

@@ -52,6 +52,7 @@ async def test_old_rotated_files_go_and_everything_else_stays(outside: Any, logs
     assert [path for path in stays if not path.exists()] == []
     assert data(run)["files_removed"] == 4
     assert data(run)["bytes_removed"] == 40
+    assert run.progress[-1] == {"fraction": 1.0, "message": "removed 4 files", "data": {}}
 
 
 async def test_then_the_oldest_go_until_the_folder_fits(outside: Any, logs: Path) -> None:
@@ -73,7 +74,9 @@ async def test_a_dry_run_removes_nothing_and_tells_what_would_go(outside: Any, l
     file = put(logs / "a.log.1", 31)
     run = await clean(outside, logs, dry_run=True)
     assert file.exists()
-    assert (data(run)["would_remove"], data(run)["would_free"], data(run)["files_removed"]) == (1, 10, 0)
+    assert data(run)["dry_run"] is True
+    assert (data(run)["files_removed"], data(run)["bytes_removed"], data(run)["bytes_left"]) == (1, 10, 0)
+    assert run.result is not None and run.result.message == "would remove 1 of 1 log files"
 
 
 async def test_running_it_again_finds_nothing_to_do(outside: Any, logs: Path) -> None:
