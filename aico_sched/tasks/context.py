@@ -116,7 +116,7 @@ class TaskContext(Generic[ConfigT]):
     def data_dir(self) -> Path:
         """The task's own folder, kept between runs; made with mode 0700 when first asked for.
 
-        Raises NotADirectoryError if something else, a symbolic link included, stands in its place.
+        Raises OSError if something else, a symbolic link included, stands in its place.
         """
         if self._folder.is_symlink():
             raise NotADirectoryError(f"{self._folder} is a symbolic link")
