@@ -66,13 +66,17 @@ async def run_task(
             data_dir=data_dir or Path(folder) / "data",
             ports=_ports(run, used_clock, replies or {}, probe_database),
         )
-        try:
-            async with asyncio.timeout(deadline):
-                run.result = TaskResult.of(await task_class().execute(context))
-        except Exception as error:
-            run.error = error
-        context.flush_progress()
+        await _execute(task_class, context, run, deadline)
     return run
+
+
+async def _execute(task_class: type[BaseTask], context: TaskContext[Any], run: TaskRun, deadline: float) -> None:
+    try:
+        async with asyncio.timeout(deadline):
+            run.result = TaskResult.of(await task_class().execute(context))
+    except Exception as error:
+        run.error = error
+    context.flush_progress()
 
 
 def _ports(run: TaskRun, clock: Clock, replies: Mapping[str, Reply], database: dict[str, Any] | None) -> TaskPorts:
