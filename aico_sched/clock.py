@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 
@@ -28,6 +29,16 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait for `seconds` of monotonic time."""
 
+    def timeout(self, seconds: float) -> "AbstractAsyncContextManager[Timeout]":
+        """As `asyncio.timeout`, on this clock."""
+
+
+class Timeout(Protocol):
+    """What `Clock.timeout` yields."""
+
+    def expired(self) -> bool:
+        """Whether the time ran out, also when the code inside swallowed the cancellation."""
+
 
 class SystemClock:
     """The machine's own clocks."""
@@ -43,3 +54,6 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[Timeout]:
+        return asyncio.timeout(seconds)

@@ -27,6 +27,9 @@ _YEAR = 366 * 86_400.0
 Seconds = Annotated[float, Field(ge=0, le=_YEAR, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=_YEAR, allow_inf_nan=False)]
 
+# Times travel as RFC 3339 text, which strict validation would refuse from Python objects.
+Moment = Annotated[AwareDatetime, Field(strict=False)]
+
 Misfire = Literal["latest", "all", "skip"]
 Overlap = Literal["skip", "queue", "cancel_previous", "allow"]
 Delivery = Literal["at_least_once", "at_most_once"]
@@ -45,9 +48,9 @@ Tags = Annotated[
 
 
 class Payload(BaseModel):
-    """Base of every message payload: frozen, and nothing unknown passes."""
+    """Base of every message payload: frozen, nothing unknown passes, and no value is bent into another type."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class RetryPolicy(Payload):
@@ -81,8 +84,8 @@ class TaskOptions(Payload):
     max_defer: Seconds | None = Field(default=None, description="longest a start may be put off for lack of resources")
     on_max_defer: MaxDeferAction = "run"
     delivery: Delivery = "at_least_once"
-    start_at: AwareDatetime | None = Field(default=None, description="no run before this time")
-    end_at: AwareDatetime | None = Field(default=None, description="no run after this time")
+    start_at: Moment | None = Field(default=None, description="no run before this time")
+    end_at: Moment | None = Field(default=None, description="no run after this time")
     max_runs: int | None = Field(default=None, ge=1, description="scheduled runs after which the task is finished")
     owner: Annotated[str, StringConstraints(max_length=limits.MAX_NAME_CHARS)] | None = None
     tags: Tags = Field(default_factory=list)
@@ -133,8 +136,8 @@ class TaskDelete(TaskRef):
 class TaskBackfill(TaskRef):
     """`scheduler.task.backfill`: runs the slots of a past range, without moving `next_run`."""
 
-    start: AwareDatetime = Field(description="first slot not before this time")
-    end: AwareDatetime = Field(description="last slot not after this time")
+    start: Moment = Field(description="first slot not before this time")
+    end: Moment = Field(description="last slot not after this time")
     overlap: Literal["queue", "allow"] = "queue"
     max_runs: int = Field(default=100, ge=1, le=1_000, description="refused if the range holds more slots")
 
@@ -167,8 +170,8 @@ class ExecutionList(Page):
     task_id: TaskId | None = None
     execution_id: Identifier | None = None
     status: Identifier | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     attempts: bool = Field(default=False, description="with every attempt's times and error")
 
 
@@ -196,7 +199,7 @@ class ScheduleExplain(Payload):
 
     schedule: ScheduleText
     timezone: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
-    after: AwareDatetime | None = Field(default=None, description="now if absent")
+    after: Moment | None = Field(default=None, description="now if absent")
     count: int = Field(default=5, ge=1, le=100)
 
 

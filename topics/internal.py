@@ -70,25 +70,28 @@ class DueLoaded(NamedTuple):
 
 
 class DueChanged(NamedTuple):
-    """Store → scheduler: tasks and runs as they are now; `gone` names tasks that fire no more."""
+    """Store → scheduler: tasks and runs as they are now; `gone` names tasks that fire no more, with the revision
+    from which on. Of two words on a task the higher revision counts, then `gone`."""
 
     tasks: list[DueTask]
     runs: list[DueRun]
-    gone: list[str]
+    gone: list[tuple[str, int]]
 
 
 class Slot(NamedTuple):
-    """One due slot to claim: the run, and where the task's schedule goes from here.
+    """One due slot to claim: what to do with it, and where the task's schedule goes from here.
 
-    `missed` is how many older slots are given up, `missed_from_us` the first of them. `next_run_us` is 0 when
-    the schedule has no further slot. `run` is false when the slot itself is not run; `reason` says why."""
+    `due_us` is the slot the task waited for, `scheduled_for_us` the one that is acted on (a newer one after an
+    outage). `action` is `run`; `catchup` (run, and wait for a running one rather than skip); `skip` or `fail` (put
+    off for too long, `reason` says why); `none` (too late, only `missed` counts). `missed` older slots are given
+    up, `missed_from_us` the first of them. `next_run_us` is 0 when the schedule has no further slot."""
 
     task_id: str
     revision: int
     due_us: int
     scheduled_for_us: int
     next_run_us: int
-    run: bool
+    action: str
     reason: str
     missed: int
     missed_from_us: int
@@ -98,7 +101,6 @@ class SlotsClaim(NamedTuple):
     """Scheduler → store: claim these slots and waiting runs, then start them. One claim is one credit."""
 
     claim_id: int
-    now_us: int
     slots: list[Slot]
     runs: list[str]
 
@@ -258,10 +260,33 @@ class AlertRaise(NamedTuple):
     details: dict[str, Any]
 
 
-class RegistryChanged(NamedTuple):
-    """Executor → store: the classes that can be run now; tasks of others are parked."""
+class EventsRefilled(NamedTuple):
+    """Store → bridge: the oldest events not known to be published; `done` when there are no more."""
 
-    names: list[str]
+    events: list[EventRecord]
+    done: bool
+
+
+class BusRequest(NamedTuple):
+    """Executor → bridge: a task's request to another module; its reply comes back as `BusReply`."""
+
+    execution_id: str
+    correlation_id: str
+    message: BusPublish
+
+
+class BusReply(NamedTuple):
+    """Bridge → executor: the reply to a `BusRequest`."""
+
+    execution_id: str
+    correlation_id: str
+    payload: dict[str, Any]
+
+
+class Heartbeat(NamedTuple):
+    """Store → bridge: publish that the service is here; `sequences` holds each topic's newest `seq`."""
+
+    sequences: dict[str, int]
 
 
 class Empty(NamedTuple):
@@ -270,9 +295,3 @@ class Empty(NamedTuple):
 
 class AskReport(NamedTuple):
     ask_id: int
-
-
-class Quiesced(NamedTuple):
-    """An actor's word that it has stopped taking in work and has nothing left to finish."""
-
-    actor: str

@@ -80,6 +80,7 @@ class ExecutionView(Payload):
     result: JsonValue
     error_message: str | None
     reason: str | None = Field(description="why it was skipped, missed, cancelled, deferred …")
+    missed_count: int | None = Field(description="slots a `missed` row stands for; 1000 means at least so many")
     progress: JsonValue
     attempts: list[AttemptView] | None = None
 

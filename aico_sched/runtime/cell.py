@@ -35,6 +35,15 @@ Fault = Callable[[str, str, str], None]
 """Test hook: called as (actor, "before" or "after", topic) around every send; may raise."""
 
 
+class TryAgain(Exception):
+    """Raised by a turn that cannot go through now: it is undone and tried again after `delay` seconds, by the same
+    instance and without counting as a crash."""
+
+    def __init__(self, delay: float, cause: Exception) -> None:
+        super().__init__(f"trying again in {delay:g} s: {cause}")
+        self.delay = delay
+
+
 class Overflow(RuntimeError):
     """An actor's sends outran every credit: a mistake in the flow control, never a busy moment."""
 
@@ -74,7 +83,15 @@ class Cell:
         self._stopping = False
         self._crashes_here = 0
         self.ready = asyncio.Event()
-        self.figures = {"messages": 0, "turns": 0, "restarts": 0, "dropped": 0, "turn_ms_max": 0.0, "busy_s": 0.0}
+        self.figures = {
+            "messages": 0,
+            "turns": 0,
+            "restarts": 0,
+            "retried": 0,
+            "dropped": 0,
+            "turn_ms_max": 0.0,
+            "busy_s": 0.0,
+        }
         self._actor: Actor | None = None
 
     # What the actor sees of its cell (the `Effects` protocol).
@@ -90,6 +107,10 @@ class Cell:
     def spawn(self, key: str, info: Any, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start `work()` as a child task once the turn has ended; `info` is kept until `release(key)`."""
         self._buffer.append((self._spawn, (key, info, work)))
+
+    def remember(self, key: str, info: Any) -> None:
+        """Keep `info` of a child that is still to be spawned, once the turn has ended."""
+        self._buffer.append((self._remember, (key, info)))
 
     def release(self, key: str) -> None:
         """Forget the child `key`, whose end the actor has dealt with."""
@@ -162,7 +183,15 @@ class Cell:
     async def _step(self, actor: Actor) -> bool:
         """One turn and, when nothing is left to do, the wait for more; false when the actor may end."""
         more = self._drain()
-        more = self._turn(actor) or more
+        try:
+            more = self._turn(actor) or more
+        except TryAgain as delay:
+            self._buffer = []
+            actor.abort_turn()
+            self.figures["retried"] += 1
+            log.warning("turn_postponed", actor=self.name, reason=str(delay))
+            await self._clock.sleep(delay.delay)
+            return True
         self._flush_overflow()
         if more or self._pending:
             await asyncio.sleep(0)
@@ -210,6 +239,8 @@ class Cell:
             if not self._overflow:
                 more = actor.take_input()
             actor.end_turn()
+        except TryAgain:
+            raise
         except Exception as error:
             self._crashes_here += 1
             if limit == 1 and self._pending and self._crashes_here >= SINGLE_STEP_AFTER + DROP_AFTER - 1:
@@ -285,6 +316,9 @@ class Cell:
         self._tasks[key] = task
         self.children[key] = Child(info, lambda reason: _cancel(task, reason))
         task.add_done_callback(lambda ended: self._child_ended(key, ended))
+
+    def _remember(self, key: str, info: Any) -> None:
+        self.children[key] = Child(info, lambda reason: None)
 
     def _child_ended(self, key: str, task: "asyncio.Task[None]") -> None:
         if self._tasks.get(key) is task:

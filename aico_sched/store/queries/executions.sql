@@ -3,7 +3,8 @@ INSERT INTO task_executions (
     task_id, execution_id, started_at, status, trigger, scheduled_for, run_at, attempt, priority, reason,
     missed_count, boot_id, completed_at
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO NOTHING;
+ON CONFLICT DO NOTHING
+RETURNING id;
 
 -- name: active_executions
 SELECT execution_id, status FROM task_executions
@@ -72,11 +73,7 @@ UPDATE task_executions SET progress = ? WHERE execution_id = ? AND status = 'run
 RETURNING task_id, trigger, scheduled_for;
 
 -- name: unfinished
-SELECT e.execution_id, e.task_id, e.attempt, e.trigger, e.scheduled_for, e.started_at, e.priority,
-       coalesce(t.options ->> '$.delivery', 'at_least_once'), coalesce(t.options ->> '$.retry.max_attempts', ?1),
-       t.config, t.deleted_at
-FROM task_executions e JOIN scheduled_tasks t USING (task_id)
-WHERE e.status = 'running' AND e.boot_id IS NOT ?2;
+SELECT execution_id, attempt, started_at FROM task_executions WHERE status = 'running' AND boot_id IS NOT ?;
 
 -- name: list_executions
 SELECT * FROM task_executions
@@ -103,3 +100,6 @@ ORDER BY died_at DESC, execution_id DESC LIMIT ?4;
 
 -- name: count_dead
 SELECT count(*) FROM dead_letters;
+
+-- name: count_statuses
+SELECT status, count(*) FROM task_executions WHERE status IN ('queued', 'running', 'retrying') GROUP BY status;

@@ -58,3 +58,6 @@ WHERE schedule = '@reboot' AND deleted_at IS NULL AND enabled AND NOT paused AND
 
 -- name: count_tasks
 SELECT count(*) FROM scheduled_tasks WHERE deleted_at IS NULL;
+
+-- name: unavailable_tasks
+SELECT task_id FROM scheduled_tasks WHERE NOT available AND deleted_at IS NULL LIMIT 100;

@@ -1,0 +1,234 @@
+"""The executor actor: runs claimed attempts, at most so many at once, and reports how they ended."""
+
+import asyncio
+import random
+import uuid
+from collections import deque
+from pathlib import Path
+from typing import Any, Protocol
+
+from aico_sched.clock import Clock
+from aico_sched.execution.attempt import Attempt, TaskLoader, ended_unbegun, run_attempt
+from aico_sched.runtime.actor import Actor, handles
+from aico_sched.tasks.context import TaskPorts
+from aico_sched.topics import names
+from aico_sched.topics.internal import (
+    AttemptCancel,
+    AttemptEnd,
+    AttemptProgress,
+    AttemptsEnded,
+    AttemptsStart,
+    AttemptStart,
+    BusPublish,
+    BusReply,
+    BusRequest,
+    Capacity,
+    Empty,
+)
+
+
+class Registry(TaskLoader, Protocol):
+    """The task classes, as the executor uses them."""
+
+    def rescan(self) -> Any:
+        """Look for classes anew."""
+
+    def cache_stats(self) -> dict[str, Any]:
+        """Of the loaded classes."""
+
+
+class ExecutorActor(Actor):
+    """Every attempt is a child task, so it outlives a crash of this actor; its end comes back as a message."""
+
+    name = "executor"
+
+    def __init__(
+        self, clock: Clock, registry: Registry, data_dir: Path, *, max_concurrent: int, shutdown_grace: float
+    ) -> None:
+        super().__init__(clock)
+        self._registry, self._data_dir = registry, data_dir
+        self._limit, self._grace = max_concurrent, shutdown_grace
+        self._waiting: deque[AttemptStart] = deque()
+        self._running = 0
+        self._ends: list[AttemptEnd] = []
+        self._stop_at: float | None = None
+        self._stopped_children = False
+        self.figures = {
+            "started": 0,
+            "ended": 0,
+            "succeeded": 0,
+            "failed": 0,
+            "timed_out": 0,
+            "cancelled": 0,
+            "interrupted": 0,
+        }
+        self._delay_ms_max = 0.0
+        self._seconds = {"total": 0.0, "max": 0.0}
+
+    async def on_start(self) -> None:
+        attempts = [child.info for child in self.effects.children.values()]
+        self._running = sum(attempt.begun for attempt in attempts)
+        self._waiting.extend(attempt.start for attempt in attempts if not attempt.begun)
+        self._announce()
+
+    # Starting.
+
+    @handles(names.ATTEMPTS_START, AttemptsStart)
+    def start(self, batch: AttemptsStart) -> None:
+        """Run these; what does not fit waits here, in order."""
+        for row in batch.attempts:
+            start = AttemptStart(*row)
+            if self._running < self._limit and not self._waiting:
+                self._spawn(start)
+            else:
+                self._waiting.append(start)
+                self.effects.remember(start.execution_id, Attempt(start))
+
+    def _spawn(self, start: AttemptStart) -> None:
+        if self._stop_at is not None:
+            # Its row says running; the next boot finds it and treats it as interrupted.
+            return
+        attempt = Attempt(start, begun=True)
+        self._running += 1
+        self.figures["started"] += 1
+        self._delay_ms_max = max(self._delay_ms_max, (self.clock.now_us() - start.claimed_us) / 1_000)
+        self.effects.spawn(start.execution_id, attempt, lambda: self._run(attempt))
+
+    async def _run(self, attempt: Attempt) -> None:
+        """The child task. It touches nothing of this instance but what never changes."""
+        effects = self.effects
+        end = await run_attempt(
+            attempt, self._registry, self._ports(attempt), self._data_dir, self.clock, random.random
+        )
+        effects.post(names.ATTEMPT_DONE, end)
+
+    # Ending.
+
+    @handles(names.ATTEMPT_DONE, AttemptEnd)
+    def done(self, end: AttemptEnd) -> None:
+        """An attempt has ended."""
+        if end.execution_id not in self.effects.children:
+            return
+        self.effects.release(end.execution_id)
+        self._running -= 1
+        self.figures["ended"] += 1
+        self.figures[end.outcome] += 1
+        seconds = (end.completed_us - end.started_us) / 1_000_000
+        self._seconds["total"] += seconds
+        self._seconds["max"] = max(self._seconds["max"], seconds)
+        self._ends.append(end)
+
+    def end_turn(self) -> None:
+        if not self._ends:
+            return
+        self.send(names.ATTEMPTS_ENDED, AttemptsEnded(self._ends))
+        self._ends = []
+        while self._waiting and self._running < self._limit:
+            self._spawn(self._waiting.popleft())
+        self._announce()
+
+    def _announce(self) -> None:
+        running = self._running + len(self._waiting)
+        self.send(names.CAPACITY, Capacity(self._limit, self.figures["ended"], running))
+
+    @handles(names.CAPACITY_ASK, Empty)
+    def capacity_asked(self, _: Empty) -> None:
+        """The scheduler has just started."""
+        self._announce()
+
+    @handles(names.ATTEMPT_CANCEL, AttemptCancel)
+    def cancel(self, cancel: AttemptCancel) -> None:
+        """End an attempt; one that has not begun ends without having run."""
+        child = self.effects.children.get(cancel.execution_id)
+        if child is None:
+            return
+        attempt: Attempt = child.info
+        attempt.end_as = (cancel.outcome, cancel.reason)
+        if attempt.begun:
+            self.effects.call(child.cancel, cancel.reason)
+        elif attempt.start in self._waiting:
+            self._waiting.remove(attempt.start)
+            self._running += 1
+            self.done(ended_unbegun(attempt, self.clock))
+
+    # Stopping: wait for what runs, at most the grace time, then end it.
+
+    def begin_stop(self) -> None:
+        for start in self._waiting:
+            self.effects.release(start.execution_id)
+        self._waiting.clear()
+        self._stop_at = self.clock.monotonic() + self._grace
+
+    def may_stop(self) -> bool:
+        return not self.effects.children
+
+    def take_input(self) -> bool:
+        if self._stop_at is not None and not self._stopped_children and self.clock.monotonic() >= self._stop_at:
+            self._stopped_children = True
+            for child in self.effects.children.values():
+                if child.info.end_as is None:
+                    child.info.end_as = ("interrupted", "the service stopped")
+                self.effects.call(child.cancel, "the service stopped")
+        return False
+
+    def wake_at(self) -> float | None:
+        return None if self._stopped_children else self._stop_at
+
+    # What a running task may reach.
+
+    def _ports(self, attempt: Attempt) -> TaskPorts:
+        start, effects = attempt.start, self.effects
+
+        def report_progress(progress: dict[str, Any]) -> None:
+            effects.post(
+                names.ATTEMPT_PROGRESS,
+                AttemptProgress(start.execution_id, start.task_id, start.attempt, progress, self.clock.now_us()),
+            )
+
+        def message(topic: str, payload: dict[str, Any], attributes: dict[str, str]) -> BusPublish:
+            return BusPublish(topic, payload, start.creator, start.role, attributes)
+
+        async def publish(topic: str, payload: dict[str, Any], attributes: dict[str, str]) -> None:
+            effects.post(names.BUS_PUBLISH, message(topic, payload, attributes))
+
+        async def request(topic: str, payload: dict[str, Any], timeout: float) -> dict[str, Any]:
+            correlation_id = str(uuid.uuid4())
+            reply: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+            attempt.replies[correlation_id] = reply
+            try:
+                asked = BusRequest(start.execution_id, correlation_id, message(topic, payload, {}))
+                effects.post(names.BUS_REQUEST, asked)
+                async with self.clock.timeout(timeout):
+                    return await reply
+            finally:
+                del attempt.replies[correlation_id]
+
+        async def hold() -> None:
+            return
+
+        return TaskPorts(self.clock, report_progress, publish, request, hold)
+
+    @handles(names.BUS_REPLY, BusReply)
+    def replied(self, reply: BusReply) -> None:
+        """The answer to a task's request; too late for one that has given up."""
+        child = self.effects.children.get(reply.execution_id)
+        future = child.info.replies.get(reply.correlation_id) if child is not None else None
+        if future is not None and not future.done():
+            self.effects.call(future.set_result, reply.payload)
+
+    @handles(names.REGISTRY_CHANGED, Empty)
+    def registry_changed(self, _: Empty) -> None:
+        """The store has looked for task classes anew; so does this actor's own registry."""
+        self._registry.rescan()
+
+    def report(self) -> dict[str, Any]:
+        return {
+            **self.figures,
+            "limit": self._limit,
+            "running": self._running,
+            "waiting": len(self._waiting),
+            "start_delay_ms_max": self._delay_ms_max,
+            "seconds_total": self._seconds["total"],
+            "seconds_max": self._seconds["max"],
+            "caches": self._registry.cache_stats(),
+        }

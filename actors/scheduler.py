@@ -1,0 +1,255 @@
+"""The scheduler actor: knows what is due, and asks the store to claim it when there is capacity to run it."""
+
+from dataclasses import asdict
+from typing import Any
+
+from aico_sched.clock import Clock
+from aico_sched.horizon import Horizon, Item
+from aico_sched.planning import plan_slot, schedule_refused
+from aico_sched.runtime.actor import Actor, answers, handles
+from aico_sched.schedule import ScheduleError, cache_stats, explain, parse_rfc3339, parse_schedule
+from aico_sched.topics import names
+from aico_sched.topics.internal import (
+    Capacity,
+    DueChanged,
+    DueLoad,
+    DueLoaded,
+    DueRun,
+    DueTask,
+    Empty,
+    Load,
+    Request,
+    Slot,
+    SlotsClaim,
+    SlotsClaimed,
+    SlotsDeferred,
+)
+
+CLAIM_CHUNK = 256
+"""Slots in one claim: enough that many share a commit, few enough that the first of many start early."""
+
+CLAIMS_UNDER_WAY = 4
+LOOKAHEAD_US = 3_600 * 1_000_000
+CLOCK_STEP = 1.0
+"""Seconds by which the wall clock must leave the monotonic one to count as having been set."""
+
+SECOND = 1_000_000
+
+
+class SchedulerActor(Actor):
+    """Holds the near horizon, wakes at the next due moment, and hands due slots to the store in chunks.
+
+    It never has more claims under way than the executor has room for, so what cannot run yet stays due.
+    """
+
+    name = "scheduler"
+
+    def __init__(
+        self, clock: Clock, *, timezone: str, cache_size: int, longest_sleep: float, first_claim_id: int
+    ) -> None:
+        super().__init__(clock)
+        self._timezone, self._cache_size, self._longest_sleep = timezone, cache_size, longest_sleep
+        self._horizon = Horizon()
+        self._loading = False
+        # Claims of the instance before this one may still be answered; theirs must not be taken for ours.
+        self._claim_id = first_claim_id
+        self._claims: dict[int, int] = {}
+        self._limit = self._started = self._ended = 0
+        self._load = Load(0.0, 0.0, 0.0, True, "")
+        self._held: list[Item] = []
+        self._deferred: set[tuple[str, int]] = set()
+        self._next_release = 0.0
+        self._stopping = False
+        self._wall_us, self._monotonic = clock.now_us(), clock.monotonic()
+        self.figures = {"claims": 0, "deferred": 0, "clock_steps": 0, "loads": 0, "late_ms_max": 0.0}
+
+    async def on_start(self) -> None:
+        self.send(names.CAPACITY_ASK, Empty())
+        self._reload()
+
+    def begin_stop(self) -> None:
+        self._stopping = True
+
+    # What is due.
+
+    @handles(names.DUE_LOADED, DueLoaded)
+    def loaded(self, loaded: DueLoaded) -> None:
+        """The next window of the horizon."""
+        self._loading = False
+        self._horizon.until_us = loaded.horizon_us
+        self._put(loaded.tasks, loaded.runs)
+
+    @handles(names.DUE_CHANGED, DueChanged)
+    def changed(self, changed: DueChanged) -> None:
+        """Tasks were created, edited or deleted; runs were queued."""
+        self._put(changed.tasks, changed.runs)
+        for task_id, revision in changed.gone:
+            self._horizon.drop_task(task_id, revision)
+        if len(self._horizon) > 2 * self._cache_size:
+            self._reload()
+
+    def _put(self, tasks: list[DueTask], runs: list[DueRun]) -> None:
+        for task in tasks:
+            self._horizon.put_task(DueTask(*task))
+        for run in runs:
+            self._horizon.put_run(DueRun(*run))
+
+    def _reload(self) -> None:
+        """Ask for the next window; what is in it replaces what is known."""
+        if self._loading:
+            return
+        self._loading = True
+        self.figures["loads"] += 1
+        self.send(names.DUE_LOAD, DueLoad(self.clock.now_us() + LOOKAHEAD_US, self._cache_size))
+
+    # Capacity and load.
+
+    @handles(names.CAPACITY, Capacity)
+    def capacity(self, capacity: Capacity) -> None:
+        """Attempts have ended, or the executor has started."""
+        if not self._limit or capacity.ended < self._ended:
+            # This actor or the executor has just started and counts from anew.
+            self._started = capacity.ended + capacity.running
+        self._limit, self._ended = capacity.limit, capacity.ended
+
+    @handles(names.SLOTS_CLAIMED, SlotsClaimed)
+    def claimed(self, claimed: SlotsClaimed) -> None:
+        """A claim is durable."""
+        if self._claims.pop(claimed.claim_id, None) is not None:
+            self._started += claimed.started
+
+    @handles(names.LOAD, Load)
+    def load(self, load: Load) -> None:
+        """The machine's load has changed: what was put off may go now."""
+        self._load = load
+        self._release_held()
+
+    def _free(self) -> int:
+        return self._limit - (self._started - self._ended) - sum(self._claims.values())
+
+    # Dispatch.
+
+    def take_input(self) -> bool:
+        now = self.clock.now_us()
+        self._watch_clock(now)
+        if self._stopping:
+            return False
+        if self._horizon.until_us - now < LOOKAHEAD_US // 2 and 2 * len(self._horizon) <= self._cache_size:
+            self._reload()
+        if self._held and self.clock.monotonic() >= self._next_release:
+            self._release_held()
+        self._horizon.advance(now)
+        while self._horizon.ready and self._free() > 0 and len(self._claims) < CLAIMS_UNDER_WAY:
+            self._claim(now, min(CLAIM_CHUNK, self._free()))
+        return False
+
+    def wake_at(self) -> float:
+        due, now = self._horizon.next_due_us(), self.clock.now_us()
+        sleep = self._longest_sleep if due is None else min(self._longest_sleep, (due - now) / SECOND)
+        return self.clock.monotonic() + max(0.0, sleep)
+
+    def _claim(self, now: int, limit: int) -> None:
+        """Send one claim of at most `limit` starts."""
+        slots: list[Slot] = []
+        runs: list[str] = []
+        deferred: list[tuple[str, int, str]] = []
+        while len(slots) + len(runs) < limit and (item := self._horizon.next_ready()) is not None:
+            reason = self._gate(item)
+            if reason and not self._waited_too_long(item, now):
+                self._hold(item, reason, deferred)
+            elif item.run is not None:
+                runs.append(item.run.execution_id)
+            else:
+                self._plan(item, now, reason, slots)
+            self.figures["late_ms_max"] = max(self.figures["late_ms_max"], (now - item.due_us) / 1_000)
+        if slots or runs:
+            self._claim_id += 1
+            self._claims[self._claim_id] = len(slots) + len(runs)
+            self.figures["claims"] += 1
+            self.send(names.SLOTS_CLAIM, SlotsClaim(self._claim_id, slots, runs))
+        if deferred:
+            self.figures["deferred"] += len(deferred)
+            self.send(names.SLOTS_DEFERRED, SlotsDeferred(deferred))
+
+    def _plan(self, item: Item, now: int, reason: str, slots: list[Slot]) -> None:
+        """Add the claim of a task's slot, and put the task back with its next one."""
+        task = item.task
+        assert task is not None
+        slot = plan_slot(task, parse_schedule(task.schedule, task.timezone), now)
+        if slot is None:
+            # The wall clock has gone back since the item came due.
+            self._horizon.put_task(task)
+            return
+        action = task.options.get("on_max_defer", "run")
+        if reason and action != "run":
+            slot = slot._replace(action=action, reason=f"put off for longer than max_defer: {reason}")
+        slots.append(slot)
+        self._deferred.discard((item.key, item.due_us))
+        if slot.next_run_us:
+            runs = task.run_count + (slot.action in ("run", "catchup"))
+            self._horizon.put_task(task._replace(next_run_us=slot.next_run_us, run_count=runs))
+
+    # Putting off.
+
+    def _gate(self, item: Item) -> str:
+        """Why this item must not start now; empty if it may."""
+        if self._load.constrained:
+            return self._load.constrained
+        idle_only = (
+            item.run.idle_only if item.run is not None else bool(item.task and item.task.options.get("idle_only"))
+        )
+        return "" if not idle_only or self._load.idle else "the machine is not idle"
+
+    def _waited_too_long(self, item: Item, now: int) -> bool:
+        longest = item.task.options.get("max_defer") if item.task is not None else None
+        return longest is not None and now - item.due_us > longest * SECOND
+
+    def _hold(self, item: Item, reason: str, deferred: list[tuple[str, int, str]]) -> None:
+        """Put an item off until the load changes or its patience ends; tell of it once."""
+        self._held.append(item)
+        if item.task is not None and (item.key, item.due_us) not in self._deferred:
+            self._deferred.add((item.key, item.due_us))
+            deferred.append((item.task.task_id, item.task.next_run_us, reason))
+
+    def _release_held(self) -> None:
+        """Look again at what was put off."""
+        self._next_release = self.clock.monotonic() + self._longest_sleep
+        held, self._held = self._held, []
+        for item in held:
+            self._horizon.put_back(item)
+
+    # Time.
+
+    def _watch_clock(self, now: int) -> None:
+        """Notice that the wall clock was set, and look at the store afresh: what is due has changed."""
+        monotonic = self.clock.monotonic()
+        stepped = (now - self._wall_us) / SECOND - (monotonic - self._monotonic)
+        self._wall_us, self._monotonic = now, monotonic
+        if abs(stepped) > CLOCK_STEP:
+            self.figures["clock_steps"] += 1
+            self._horizon.clear()
+            self._held.clear()
+            self._reload()
+
+    @answers(names.SCHEDULE_EXPLAIN)
+    def explain(self, topic: str, request: Request) -> dict[str, Any]:
+        """What an expression means and when it fires."""
+        payload = request.payload
+        after = payload.get("after")
+        after_us = self.clock.now_us() if after is None else parse_rfc3339(after)
+        timezone = payload.get("timezone") or self._timezone
+        try:
+            explanation = explain(payload["schedule"], timezone, after_us, payload.get("count", 5))
+        except ScheduleError as error:
+            raise schedule_refused(error) from error
+        return asdict(explanation)
+
+    def report(self) -> dict[str, Any]:
+        return {
+            **self.figures,
+            "known": len(self._horizon),
+            "ready": self._horizon.ready,
+            "held": len(self._held),
+            "free": self._free(),
+            "caches": cache_stats(),
+        }

@@ -1,0 +1,340 @@
+"""The store actor: the only writer of the database. A turn is a transaction, so its acknowledgements are durable."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import msgpack
+
+from aico_sched.clock import Clock
+from aico_sched.planning import Defaults
+from aico_sched.runtime.actor import Actor, answers, handles, internal_error
+from aico_sched.runtime.cell import TryAgain
+from aico_sched.store.connection import Database
+from aico_sched.store.errors import StoreError
+from aico_sched.store.history import History
+from aico_sched.store.recovery import Recovery, SystemTask
+from aico_sched.store.runs import Runs
+from aico_sched.store.tasks import Catalogue, Sender, TaskCommands
+from aico_sched.store.unit import Unit
+from aico_sched.topics import names
+from aico_sched.topics.errors import CommandError, ErrorCode
+from aico_sched.topics.internal import (
+    AlertRaise,
+    AttemptEnd,
+    AttemptProgress,
+    AttemptsEnded,
+    AttemptsStart,
+    Audit,
+    DueChanged,
+    DueLoad,
+    Empty,
+    EventsCommitted,
+    EventsPublished,
+    EventsRefilled,
+    Heartbeat,
+    Request,
+    Slot,
+    SlotsClaim,
+    SlotsClaimed,
+    SlotsDeferred,
+)
+
+REFILL_CHUNK = 200
+HOUSEKEEPING_INTERVAL = 10.0
+SEEN_CHUNK = 500
+ALERT_REPEAT = 300.0
+RETRY_AFTER = 0.25
+
+_TASK_CHANGES = {
+    names.TASK_CREATE: "create",
+    names.TASK_UPDATE: "update",
+    names.TASK_DELETE: "delete",
+    names.TASK_ENABLE: "enable",
+    names.TASK_DISABLE: "disable",
+    names.TASK_PAUSE: "pause",
+    names.TASK_RESUME: "resume",
+}
+_RUN_CHANGES = {
+    names.TASK_TRIGGER: "trigger",
+    names.TASK_BACKFILL: "backfill",
+    names.EXECUTION_CANCEL: "cancel",
+    names.DEAD_REQUEUE: "requeue",
+    names.DEAD_DISCARD: "discard",
+}
+_READS = {
+    names.TASK_LIST: "tasks",
+    names.EXECUTION_LIST: "executions",
+    names.DEAD_LIST: "dead",
+    names.EVENT_LIST: "events",
+}
+
+
+class Registry(Catalogue, Protocol):
+    """The catalogue as the store actor uses it: it can also be listed and scanned anew."""
+
+    def describe(self) -> list[dict[str, Any]]: ...
+    def rescan(self) -> dict[str, Any]: ...
+    def code_file(self, task_class: str) -> str | None: ...
+    def remove_code(self, task_class: str) -> None: ...
+    def system_tasks(self) -> Iterable[SystemTask]: ...
+    def cache_stats(self) -> dict[str, Any]: ...
+
+
+class StoreActor(Actor):
+    """Applies commands, claims slots, records attempts, and hands out what others must know after each commit."""
+
+    name = "store"
+
+    def __init__(
+        self,
+        clock: Clock,
+        open_database: Callable[[], Database],
+        registry: Registry,
+        defaults: Defaults,
+        boot_id: str,
+        *,
+        event_retention: int,
+        message_id_retention: float,
+        heartbeat_interval: float,
+    ) -> None:
+        super().__init__(clock)
+        self._open, self._registry = open_database, registry
+        self._defaults, self._boot_id = defaults, boot_id
+        self._event_retention, self._message_id_retention = event_retention, message_id_retention
+        self._heartbeat_interval = heartbeat_interval
+        self._database: Database | None = None
+        self._alerts: dict[str, float] = {}
+        self._next_housekeeping = self._next_heartbeat = clock.monotonic()
+        self.figures = {"commits": 0, "commands": 0, "refused": 0, "deduplicated": 0, "claimed": 0, "interrupted": 0}
+
+    async def on_start(self) -> None:
+        self._database = self._open()
+        self._unit = Unit(self._database, self._defaults, self._boot_id)
+        self._tasks = TaskCommands(self._unit, self._registry)
+        self._runs = Runs(self._unit, self._tasks)
+        self._history = History(self._unit)
+        self._recovery = Recovery(self._unit, self._tasks, self._runs, self._registry)
+        self._unit.begin(self.clock.now_us())
+        self.figures["interrupted"] = self._recovery.interrupt_unfinished()
+        self._recovery.fire_reboot_tasks()
+        for problem in self._recovery.register(self._registry.system_tasks()):
+            self._alert(AlertRaise("system_task", "warning", problem.message, None, problem.details))
+        self._recovery.park_and_return()
+        self.end_turn()
+
+    async def on_stop(self) -> None:
+        if self._database is not None:
+            self._database.rollback()
+            self._database.close()
+
+    # The transaction of a turn.
+
+    def _begin(self) -> None:
+        self._unit.begin(self.clock.now_us())
+
+    def end_turn(self) -> None:
+        assert self._database is not None
+        if not self._database.in_transaction:
+            return
+        said, events = self._unit.announce()
+        if events:
+            self.send(names.EVENTS_COMMITTED, EventsCommitted(events))
+        if said.starts:
+            self.send(names.ATTEMPTS_START, AttemptsStart(said.starts))
+        if said.due_tasks or said.due_runs or said.gone:
+            self.send(names.DUE_CHANGED, DueChanged(said.due_tasks, said.due_runs, said.gone))
+        for cancel in said.cancels:
+            self.send(names.ATTEMPT_CANCEL, cancel)
+        try:
+            self._database.commit()
+        except StoreError as error:
+            raise self._later(error) from error
+        self.figures["commits"] += 1
+
+    def abort_turn(self) -> None:
+        if self._database is not None:
+            self._database.rollback()
+            self._unit.reset()
+
+    def _later(self, error: StoreError) -> Exception:
+        """A busy or full database is waited for, anything else is a crash."""
+        return TryAgain(RETRY_AFTER, error) if error.retryable else error
+
+    def take_input(self) -> bool:
+        now = self.clock.monotonic()
+        if now >= self._next_heartbeat:
+            self._next_heartbeat = now + self._heartbeat_interval
+            self.send(names.HEARTBEAT, Heartbeat(dict(self._unit.outbox.sequences)))
+        if now >= self._next_housekeeping:
+            self._next_housekeeping = now + HOUSEKEEPING_INTERVAL
+            self._begin()
+            assert self._database is not None
+            self._unit.outbox.trim(self._event_retention)
+            oldest = self._unit.now_us - int(self._message_id_retention * 1_000_000)
+            self._database.run("trim_seen", (oldest, SEEN_CHUNK))
+        return False
+
+    def wake_at(self) -> float | None:
+        return min(self._next_heartbeat, self._next_housekeeping)
+
+    # Commands.
+
+    @answers(*_TASK_CHANGES, *_RUN_CHANGES)
+    def change(self, topic: str, request: Request) -> None:
+        """Apply a command once, however often it arrives: a repeat gets the first answer."""
+        self._begin()
+        assert self._database is not None
+        self.figures["commands"] += 1
+        seen = self._database.one("seen_message", (request.message_id,))
+        if seen is not None:
+            self.figures["deduplicated"] += 1
+            self.reply(request, msgpack.unpackb(seen[0]))
+            return
+        body = self._apply(topic, request)
+        self._database.run("remember_message", (request.message_id, self._unit.now_us, msgpack.packb(body)))
+        self.reply(request, body)
+
+    def _apply(self, topic: str, request: Request) -> dict[str, Any]:
+        """The command's answer; a refused one leaves no trace but its line in the audit trail."""
+        owner, method = (
+            (self._tasks, _TASK_CHANGES[topic])
+            if topic in _TASK_CHANGES
+            else (
+                self._runs,
+                _RUN_CHANGES[topic],
+            )
+        )
+        target = str(request.payload.get("task_id") or request.payload.get("execution_id") or "")
+        mark = self._unit.mark()
+        try:
+            if topic == names.TASK_DELETE and request.payload.get("remove_code"):
+                self._remove_code(request)
+            result = getattr(owner, method)(request.payload, Sender(request.source, request.role))
+        except (CommandError, StoreError) as error:
+            if isinstance(error, StoreError) and error.retryable:
+                raise self._later(error) from error
+            self._unit.restore(mark)
+            refusal = error if isinstance(error, CommandError) else internal_error(error)
+            self.figures["refused"] += 1
+            self._unit.audit(request.source, request.role, topic, target, refusal.code, refusal.message)
+            return refusal.as_reply()
+        self._unit.keep(mark)
+        self._unit.audit(request.source, request.role, topic, target, "ok")
+        return {"ok": True, "result": result}
+
+    def _remove_code(self, request: Request) -> None:
+        """Delete the task's code file, after the commit that deletes the task."""
+        task = self._tasks.require(request.payload["task_id"])
+        if self._registry.code_file(task.task_class) is None:
+            message = f"{task.task_class} has no code file of its own in the user-task folder; leave remove_code out"
+            raise CommandError(ErrorCode.INVALID_MESSAGE, message, field="remove_code")
+        self.effects.call(self._registry.remove_code, task.task_class)
+        self.send(names.REGISTRY_CHANGED, Empty())
+
+    @answers(*_READS)
+    def read(self, topic: str, request: Request) -> dict[str, Any]:
+        """Answer a question."""
+        result: dict[str, Any] = getattr(self._history, _READS[topic])(request.payload)
+        return result
+
+    @answers(names.TASK_STATUS)
+    def status(self, topic: str, request: Request) -> dict[str, Any]:
+        """A task and its newest executions."""
+        task = self._tasks.require(request.payload["task_id"])
+        return self._history.status(task, request.payload.get("history", 10))
+
+    @answers(names.REGISTRY_LIST)
+    def registry_list(self, topic: str, request: Request) -> dict[str, Any]:
+        """The task classes there are."""
+        return {"classes": self._registry.describe()}
+
+    @answers(names.REGISTRY_RELOAD)
+    def registry_reload(self, topic: str, request: Request) -> dict[str, Any]:
+        """Look for task classes anew; park the tasks whose class is gone, take back those whose class came."""
+        changes = self._registry.rescan()
+        self._begin()
+        self._recovery.park_and_return()
+        self._unit.audit(request.source, request.role, topic, "", "ok")
+        self.send(names.REGISTRY_CHANGED, Empty())
+        return changes
+
+    # Due work.
+
+    @handles(names.DUE_LOAD, DueLoad)
+    def load_due(self, wanted: DueLoad) -> None:
+        """Tell the scheduler what is due soon."""
+        self.send(names.DUE_LOADED, self._unit.load_due(wanted))
+
+    @handles(names.SLOTS_CLAIM, SlotsClaim)
+    def claim(self, claim: SlotsClaim) -> None:
+        """Claim due slots and waiting runs, and start them once that is durable."""
+        self._begin()
+        started = sum(self._runs.claim_slot(Slot(*slot)) for slot in claim.slots)
+        started += sum(self._runs.start_waiting(execution_id) for execution_id in claim.runs)
+        self.figures["claimed"] += started
+        self.send(names.SLOTS_CLAIMED, SlotsClaimed(claim.claim_id, started))
+
+    @handles(names.SLOTS_DEFERRED, SlotsDeferred)
+    def deferred(self, deferred: SlotsDeferred) -> None:
+        """Publish that starts are put off."""
+        self._begin()
+        for task_id, scheduled_for_us, reason in deferred.slots:
+            self._runs.deferred(task_id, scheduled_for_us, reason)
+
+    @handles(names.ATTEMPTS_ENDED, AttemptsEnded)
+    def ended(self, ended: AttemptsEnded) -> None:
+        """Record how attempts ended."""
+        self._begin()
+        for end in ended.ends:
+            self._runs.attempt_ended(AttemptEnd(*end))
+
+    @handles(names.ATTEMPT_PROGRESS, AttemptProgress)
+    def progressed(self, progress: AttemptProgress) -> None:
+        """Keep an attempt's latest progress."""
+        self._begin()
+        self._runs.progressed(progress)
+
+    # Events, audit, alerts.
+
+    @handles(names.EVENTS_REFILL, Empty)
+    def refill(self, _: Empty) -> None:
+        """A bridge that has just started asks for what may not have been published."""
+        events = self._unit.outbox.unpublished(REFILL_CHUNK)
+        self.send(names.EVENTS_REFILLED, EventsRefilled(events, len(events) < REFILL_CHUNK))
+
+    @handles(names.EVENTS_PUBLISHED, EventsPublished)
+    def published(self, published: EventsPublished) -> None:
+        """Remember how far the events are on the bus."""
+        self._begin()
+        self._unit.outbox.set_published(published.event_id)
+
+    @handles(names.AUDIT, Audit)
+    def audit(self, line: Audit) -> None:
+        """Write what the bridge refused."""
+        self._begin()
+        self._unit.audit(line.source, line.role, line.action, line.target, line.outcome, line.detail)
+
+    @handles(names.ALERT_RAISE, AlertRaise)
+    def alert(self, alert: AlertRaise) -> None:
+        """Publish an alert, the same one not again too soon."""
+        self._begin()
+        self._alert(alert)
+
+    def _alert(self, alert: AlertRaise) -> None:
+        now = self.clock.monotonic()
+        if now - self._alerts.get(alert.key, float("-inf")) < ALERT_REPEAT:
+            return
+        self._alerts[alert.key] = now
+        self._unit.outbox.add(names.ALERT, self._unit.now, {"at": self._unit.now, **alert._asdict()})
+
+    def report(self) -> dict[str, Any]:
+        assert self._database is not None
+        return {
+            **self.figures,
+            "tasks": self._database.run("count_tasks")[0][0],
+            "dead_letters": self._database.run("count_dead")[0][0],
+            "statuses": dict(self._database.run("count_statuses")),
+            "unavailable": [row[0] for row in self._database.run("unavailable_tasks")],
+            "database_bytes": self._database.path.stat().st_size,
+            "caches": self._registry.cache_stats(),
+        }

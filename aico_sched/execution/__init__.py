@@ -1,0 +1,1 @@
+"""Running tasks: one attempt, the states of an execution, retry."""

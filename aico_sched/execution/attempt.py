@@ -1,0 +1,174 @@
+"""One attempt at an execution: from the claim to an outcome. Every return, raise and cancellation ends as a named
+outcome here; nothing a task does escapes as an exception."""
+
+import asyncio
+import traceback as tracebacks
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+from pydantic import BaseModel
+
+from aico_sched.clock import Clock, Timeout
+from aico_sched.execution.retry import next_attempt_in
+from aico_sched.json_text import compact
+from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult
+from aico_sched.tasks.context import TaskContext, TaskPorts
+from aico_sched.topics import limits
+from aico_sched.topics.internal import AttemptEnd, AttemptStart
+
+SECOND = 1_000_000
+PERMANENT = (ValueError, TypeError, PermanentError)
+"""Errors after which the same attempt would fail the same way (the seeds' rule)."""
+
+
+class TaskLoader(Protocol):
+    """Where the class of a task comes from."""
+
+    def load(self, name: str) -> type[BaseTask]:
+        """The class; raises when it cannot be had."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """An attempt as the executor remembers it; `begun` is false while it waits for a place. `end_as` is set when
+    somebody asked for its end: (outcome, reason). `replies` are what its requests wait for, by correlation id."""
+
+    start: AttemptStart
+    begun: bool = False
+    end_as: tuple[str, str] | None = None
+    replies: dict[str, "asyncio.Future[dict[str, Any]]"] = field(default_factory=dict)
+
+
+class TaskFailed(Exception):
+    """A task returned a result that says it failed."""
+
+
+async def run_attempt(
+    attempt: Attempt,
+    loader: TaskLoader,
+    ports: TaskPorts,
+    data_dir: Path,
+    clock: Clock,
+    draw: Callable[[], float],
+) -> AttemptEnd:
+    """Run the attempt to its end and say how it ended. Cancelling the surrounding task ends it as `attempt.end_as`
+    says, or as interrupted."""
+    start, started_us = attempt.start, clock.now_us()
+    structlog.contextvars.bind_contextvars(
+        task_id=start.task_id, execution_id=start.execution_id, attempt=start.attempt
+    )
+    task_class: type[BaseTask] | None = None
+    deadline: Timeout | None = None
+    try:
+        async with clock.timeout(start.timeout) as deadline:
+            task_class = loader.load(start.task_class)
+            result = TaskResult.of(await task_class().execute(_context(attempt, task_class, ports, data_dir)))
+        if not result.success:
+            raise TaskFailed(result.message or "the task said that it failed")
+        end = _ended(attempt, started_us, clock, "succeeded", None, result=_json(result))
+    except asyncio.CancelledError:
+        outcome, reason = attempt.end_as or ("interrupted", "the service stopped")
+        end = _ended(attempt, started_us, clock, outcome, reason)
+    except (Exception, SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+        # A SystemExit that left the task would end the loop (facts.md).
+        end = _failed(attempt, started_us, clock, draw, error, task_class)
+    if deadline is not None and deadline.expired() and attempt.end_as is None:
+        # Also when the task swallowed the cancellation and went on to return or to raise something of its own.
+        return _timed_out(attempt, started_us, clock, draw)
+    return end
+
+
+def ended_unbegun(attempt: Attempt, clock: Clock) -> AttemptEnd:
+    """The end, as `attempt.end_as` says, of an attempt that never began."""
+    assert attempt.end_as is not None
+    return _ended(attempt, clock.now_us(), clock, *attempt.end_as)
+
+
+def _context(attempt: Attempt, task_class: type[BaseTask], ports: TaskPorts, data_dir: Path) -> TaskContext[BaseModel]:
+    start = attempt.start
+    return TaskContext(
+        task_id=start.task_id,
+        execution_id=start.execution_id,
+        attempt=start.attempt,
+        scheduled_for_us=start.scheduled_for_us,
+        trigger=start.trigger,
+        config=task_class.Config.model_validate(start.config),
+        data_dir=data_dir / start.task_id,
+        ports=ports,
+    )
+
+
+def _ended(
+    attempt: Attempt,
+    started_us: int,
+    clock: Clock,
+    outcome: str,
+    reason: str | None,
+    *,
+    result: str | None = None,
+    error: BaseException | None = None,
+    retry_in: float | None = None,
+) -> AttemptEnd:
+    now = max(started_us, clock.now_us())
+    return AttemptEnd(
+        attempt.start.execution_id,
+        attempt.start.attempt,
+        outcome,
+        started_us,
+        now,
+        result,
+        None if error is None else f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),
+        None if error is None else _tail(str(error) or type(error).__name__),
+        None if error is None else _tail("".join(tracebacks.format_exception(error))),
+        0 if retry_in is None else now + int(retry_in * SECOND),
+        reason,
+    )
+
+
+def _timed_out(attempt: Attempt, started_us: int, clock: Clock, draw: Callable[[], float]) -> AttemptEnd:
+    start = attempt.start
+    reason = f"it took longer than its timeout of {start.timeout:g} s"
+    retry_in = _retry_in(start, False, draw)
+    end = _ended(attempt, started_us, clock, "timed_out", reason, retry_in=retry_in)
+    return end._replace(error_type="TimeoutError", error_message=reason)
+
+
+def _failed(
+    attempt: Attempt,
+    started_us: int,
+    clock: Clock,
+    draw: Callable[[], float],
+    error: BaseException,
+    task_class: type[BaseTask] | None,
+) -> AttemptEnd:
+    declared = task_class.permanent_errors if task_class is not None else ()
+    permanent = isinstance(error, (*PERMANENT, *declared))
+    retry_in = _retry_in(attempt.start, permanent, draw)
+    return _ended(attempt, started_us, clock, "failed", None, error=error, retry_in=retry_in)
+
+
+def _retry_in(start: AttemptStart, permanent: bool, draw: Callable[[], float]) -> float | None:
+    assert start.retry is not None
+    return next_attempt_in(start.retry, start.attempt, permanent=permanent, draw=draw)
+
+
+def _json(result: TaskResult) -> str:
+    """The result as kept and published; one that JSON cannot say, or that is too long, says so instead."""
+    body: dict[str, Any] = {"message": result.message, "data": result.data}
+    if result.skipped:
+        body["skipped"] = True
+    try:
+        text = compact(body)
+    except (TypeError, ValueError, RecursionError) as error:
+        return compact({"message": result.message, "data": {}, "unprintable": str(error)})
+    if len(text.encode()) <= limits.MAX_RESULT_BYTES:
+        return text
+    return compact({"message": result.message[:1_000], "data": {}, "truncated_bytes": len(text.encode())})
+
+
+def _tail(text: str) -> str:
+    """The end of a long text: of a traceback, that is where the error stands."""
+    return text if len(text) <= limits.MAX_ERROR_CHARS else "…" + text[1 - limits.MAX_ERROR_CHARS :]

@@ -1,0 +1,84 @@
+"""Judging the service's health and the machine's load. Pure."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aico_sched.host import HostSample
+from aico_sched.topics.internal import Load
+
+FAILURE_RATE_LIMIT = 0.10
+"""Above this share of failed attempts the service is degraded (the seeds' rule)."""
+
+FEWEST_ATTEMPTS = 10
+"""Fewer attempts than this say nothing about a rate."""
+
+LAG_LIMIT = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Percent. At 100 a threshold never holds anything back."""
+
+    max_cpu: float
+    max_memory: float
+    idle_cpu: float
+    idle_memory: float
+
+
+def constraint(sample: HostSample, thresholds: Thresholds) -> str:
+    """Why nothing new should start now; empty if all is well."""
+    if sample.cpu_percent > thresholds.max_cpu:
+        return f"CPU load {sample.cpu_percent:.0f} % is over scheduler.max_cpu_percent ({thresholds.max_cpu:g} %)"
+    if sample.memory_percent > thresholds.max_memory:
+        used, limit = sample.memory_percent, thresholds.max_memory
+        return f"memory use {used:.0f} % is over scheduler.max_memory_percent ({limit:g} %)"
+    return ""
+
+
+def is_idle(sample: HostSample, thresholds: Thresholds) -> bool:
+    """Whether the machine has nothing better to do."""
+    return (
+        sample.cpu_percent < thresholds.idle_cpu
+        and sample.memory_percent < thresholds.idle_memory
+        and not sample.on_battery
+    )
+
+
+def judge(
+    reports: Mapping[str, Mapping[str, Any]], expected: Collection[str], load: Load, lag_max: float
+) -> tuple[str, list[str], dict[str, dict[str, Any]]]:
+    """Status (healthy, degraded, critical), the reasons in words, and each check with what it found."""
+    executor, store = reports.get("executor", {}), reports.get("store", {})
+    silent = sorted(set(expected) - reports.keys())
+    ended = executor.get("ended", 0)
+    failed = executor.get("failed", 0) + executor.get("timed_out", 0)
+    rate = failed / ended if ended >= FEWEST_ATTEMPTS else 0.0
+    restarts = {name: report["restarts"] for name, report in reports.items() if report.get("restarts")}
+    dropped = sum(report.get("dropped", 0) for report in reports.values())
+    checks: dict[str, dict[str, Any]] = {
+        "actors": {"ok": not silent, "silent": silent, "restarts": restarts},
+        "messages": {"ok": not dropped, "dropped": dropped},
+        "failures": {"ok": rate <= FAILURE_RATE_LIMIT, "ended": ended, "failed": failed},
+        "task_classes": {"ok": not store.get("unavailable"), "unavailable": store.get("unavailable", [])},
+        "dead_letters": {"ok": True, "count": store.get("dead_letters", 0)},
+        "load": {"ok": not load.constrained, "cpu_percent": load.cpu_percent, "memory_percent": load.memory_percent},
+        "loop": {"ok": load.loop_lag <= LAG_LIMIT, "lag_seconds": load.loop_lag, "lag_seconds_max": lag_max},
+    }
+    reasons = []
+    if silent:
+        reasons.append(f"no answer from {', '.join(silent)}")
+    if restarts:
+        reasons.append(f"actors have crashed and were restarted: {', '.join(sorted(restarts))}")
+    if dropped:
+        reasons.append(f"{dropped} messages could not be handled and were dropped")
+    if rate > FAILURE_RATE_LIMIT:
+        reasons.append(f"{rate:.0%} of the attempts failed")
+    if store.get("unavailable"):
+        reasons.append(f"task classes are missing for {', '.join(store['unavailable'][:5])}")
+    if load.constrained:
+        reasons.append(load.constrained)
+    if load.loop_lag > LAG_LIMIT:
+        reasons.append(f"the event loop is {load.loop_lag * 1_000:.0f} ms behind")
+    status = "critical" if silent or dropped else "degraded" if reasons else "healthy"
+    return status, reasons, checks

@@ -1,0 +1,96 @@
+"""The commands that only read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aico_sched.json_text import decoded
+from aico_sched.schedule import format_rfc3339, parse_rfc3339
+from aico_sched.store.outbox import Outbox
+from aico_sched.store.records import AttemptRow, DeadRow, ExecutionRow, TaskRow
+from aico_sched.store.unit import Unit
+from aico_sched.topics.errors import CommandError, ErrorCode
+
+_NEWEST = 2**62
+
+
+class History:
+    """Lists of tasks, executions, dead letters and events, a page at a time."""
+
+    def __init__(self, unit: Unit) -> None:
+        self._database = unit.database
+        self._unit = unit
+
+    def tasks(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """`scheduler.task.list`, by id."""
+        limit = payload.get("limit", 100)
+        filters = [payload.get(name) or "" for name in ("cursor", "prefix", "state", "tag", "owner")]
+        rows = [TaskRow(*row) for row in self._database.run("list_tasks", (*filters, limit + 1))]
+        page = rows[:limit]
+        return {
+            "tasks": [task.view() for task in page],
+            "next_cursor": page[-1].task_id if len(rows) > limit else None,
+        }
+
+    def status(self, task: TaskRow, history: int) -> dict[str, Any]:
+        """`scheduler.task.status`: a task and its newest executions."""
+        rows = self._database.run("list_executions_of_task", (task.task_id, _NEWEST, history))
+        return {"task": task.view(), "executions": [ExecutionRow(*row).view() for row in rows]}
+
+    def executions(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """`scheduler.execution.list`, newest first."""
+        limit = payload.get("limit", 100)
+        since, until = (_instant(payload.get(name)) for name in ("since", "until"))
+        filters = [payload.get(name) or "" for name in ("task_id", "execution_id", "status")]
+        parameters = (_number(payload.get("cursor")), *filters, since, until, limit + 1)
+        rows = [ExecutionRow(*row) for row in self._database.run("list_executions", parameters)]
+        views = [row.view() for row in rows[:limit]]
+        if payload.get("attempts"):
+            for view in views:
+                view["attempts"] = self._attempts(view["execution_id"])
+        return {"executions": views, "next_cursor": str(rows[limit - 1].id) if len(rows) > limit else None}
+
+    def dead(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """`scheduler.dead.list`, newest first, each with its attempts."""
+        limit = payload.get("limit", 100)
+        died_at, _, execution_id = (payload.get("cursor") or "").partition("/")
+        parameters = (payload.get("task_id") or "", died_at, execution_id, limit + 1)
+        rows = [DeadRow(*row) for row in self._database.run("list_dead", parameters)]
+        letters = [
+            {**row._asdict(), "config": decoded(row.config), "attempts": self._attempts(row.execution_id)}
+            for row in rows[:limit]
+        ]
+        last = rows[limit - 1] if len(rows) > limit else None
+        return {"dead": letters, "next_cursor": f"{last.died_at}/{last.execution_id}" if last else None}
+
+    def events(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """`scheduler.event.list`: what a subscriber missed."""
+        outbox: Outbox = self._unit.outbox
+        rows = outbox.of_topic(payload["topic"], payload.get("after_seq", 0), payload.get("limit", 100))
+        return {
+            "events": [
+                {
+                    "topic": event.topic,
+                    "seq": event.seq,
+                    "message_id": event.message_id,
+                    "timestamp": event.timestamp,
+                    "payload": event.body,
+                }
+                for event in rows
+            ]
+        }
+
+    def _attempts(self, execution_id: str) -> list[dict[str, Any]]:
+        return [AttemptRow(*row).view() for row in self._database.run("attempts", (execution_id,))]
+
+
+def _instant(text: str | None) -> str:
+    return "" if text is None else format_rfc3339(parse_rfc3339(text))
+
+
+def _number(cursor: str | None) -> int:
+    if cursor is None:
+        return _NEWEST
+    if not cursor.isdecimal():
+        message = "the cursor is not one that this list handed out"
+        raise CommandError(ErrorCode.INVALID_MESSAGE, message, field="cursor")
+    return min(int(cursor), _NEWEST)

@@ -1,0 +1,77 @@
+"""The transactional outbox: an event is a row, written in the transaction of the change it tells of.
+
+It is published after the commit, and again after a crash in between; `seq` counts per topic without gaps, so a
+subscriber can tell a repeat from a loss. The rows stay for a while as the history behind `scheduler.event.list`.
+"""
+
+import uuid
+from typing import Any
+
+import msgpack
+
+from aico_sched.store.connection import Database
+from aico_sched.topics.internal import EventRecord
+
+PUBLISHED = "published_event"
+TRIM_CHUNK = 500
+
+
+class Outbox:
+    """The events of the transaction under way, and the counters behind them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._newest: int = (database.one("newest_event") or (0,))[0]
+        self.sequences: dict[str, int] = dict(database.run("sequences"))
+        self.fresh: list[EventRecord] = []
+
+    def add(self, topic: str, at: str, body: dict[str, Any]) -> None:
+        """Write an event that happened `at` (RFC 3339); the caller's transaction decides whether it did."""
+        seq = self.sequences.get(topic, 0) + 1
+        self.sequences[topic] = seq
+        self._newest += 1
+        event = EventRecord(self._newest, topic, seq, str(uuid.uuid4()), at, body)
+        self._database.run("insert_event", (topic, seq, event.message_id, at, msgpack.packb(body)))
+        self.fresh.append(event)
+
+    def mark(self) -> tuple[int, int, dict[str, int]]:
+        """The state to which `restore` returns."""
+        return len(self.fresh), self._newest, dict(self.sequences)
+
+    def restore(self, mark: tuple[int, int, dict[str, int]]) -> None:
+        """Forget the events added since `mark`, whose rows the caller rolls back."""
+        length, self._newest, self.sequences = mark
+        del self.fresh[length:]
+
+    def seal(self) -> list[EventRecord]:
+        """Save the counters of the topics that moved, as the transaction's last words, and hand out its events."""
+        for topic in {event.topic for event in self.fresh}:
+            self._database.run("save_sequence", (topic, self.sequences[topic]))
+        events, self.fresh = self.fresh, []
+        return events
+
+    def published(self) -> int:
+        """The id of the newest event known to be on the bus."""
+        row = self._database.one("get_meta", (PUBLISHED,))
+        return int(row[0]) if row else 0
+
+    def set_published(self, event_id: int) -> None:
+        """Note that everything up to `event_id` is on the bus."""
+        self._database.run("set_meta", (PUBLISHED, str(event_id)))
+
+    def unpublished(self, limit: int) -> list[EventRecord]:
+        """The oldest events not known to be on the bus."""
+        return [_record(row) for row in self._database.run("events_after", (self.published(), limit))]
+
+    def of_topic(self, topic: str, after_seq: int, limit: int) -> list[EventRecord]:
+        """Past events of a topic, oldest first."""
+        return [_record(row) for row in self._database.run("events_of_topic", (topic, after_seq, limit))]
+
+    def trim(self, keep: int) -> None:
+        """Drop a chunk of the oldest events beyond the newest `keep`, never one that is not published yet."""
+        self._database.run("trim_events", (min(self._newest - keep, self.published()), TRIM_CHUNK))
+
+
+def _record(row: tuple[Any, ...]) -> EventRecord:
+    event_id, topic, seq, message_id, timestamp, body = row
+    return EventRecord(event_id, topic, seq, message_id, timestamp, msgpack.unpackb(body))

@@ -1,0 +1,109 @@
+"""What happens to the database before the first tick: an earlier boot's loose ends, system tasks, `@reboot`."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from aico_sched.json_text import compact
+from aico_sched.schedule import parse_rfc3339
+from aico_sched.store.records import TaskRow
+from aico_sched.store.runs import Runs
+from aico_sched.store.tasks import Catalogue, Sender, TaskCommands
+from aico_sched.store.unit import Unit
+from aico_sched.topics.errors import CommandError
+from aico_sched.topics.internal import AttemptEnd
+
+SYSTEM = Sender("aico-sched", "service")
+
+
+class SystemTask(NamedTuple):
+    """A task the service brings itself, with the settings it should have."""
+
+    task_id: str
+    task_class: str
+    schedule: str
+    enabled: bool
+    config: Mapping[str, Any]
+    options: Mapping[str, Any]
+
+
+class Recovery:
+    """Brings the database in step with this boot. Everything in it can be done twice without harm."""
+
+    def __init__(self, unit: Unit, tasks: TaskCommands, runs: Runs, catalogue: Catalogue) -> None:
+        self._unit, self._tasks, self._runs, self._catalogue = unit, tasks, runs, catalogue
+
+    def interrupt_unfinished(self) -> int:
+        """Record what an earlier boot left running as interrupted; it runs again if that was promised. Returns how
+        many there were."""
+        rows = self._unit.database.run("unfinished", (self._unit.boot_id,))
+        for execution_id, attempt, started_at in rows:
+            started = parse_rfc3339(started_at)
+            self._runs.attempt_ended(
+                AttemptEnd(
+                    execution_id,
+                    attempt,
+                    "interrupted",
+                    started,
+                    max(started, self._unit.now_us),
+                    None,
+                    None,
+                    None,
+                    None,
+                    0,
+                    "the service ended while it ran",
+                )
+            )
+        return len(rows)
+
+    def fire_reboot_tasks(self) -> None:
+        """Queue every `@reboot` task once."""
+        for row in self._unit.database.run("reboot_tasks"):
+            task = TaskRow(*row)
+            self._runs.enqueue(task.task_id, "schedule", self._unit.now, task.priority)
+
+    def register(self, wanted: Iterable[SystemTask]) -> list[CommandError]:
+        """Create the system tasks that are missing, and bring those in step whose settings changed since the last
+        boot. What a user changed by command stays otherwise. Returns what could not be registered."""
+        problems = []
+        for task in wanted:
+            try:
+                self._register(task)
+            except CommandError as error:
+                problems.append(error)
+        return problems
+
+    def _register(self, task: SystemTask) -> None:
+        key = f"system_task:{task.task_id}"
+        fingerprint = hashlib.sha256(compact(task).encode()).hexdigest()
+        known = self._unit.database.one("get_meta", (key,))
+        payload = {
+            "task_id": task.task_id,
+            "task_class": task.task_class,
+            "schedule": task.schedule,
+            "config": dict(task.config),
+            **task.options,
+        }
+        existing = self._unit.task(task.task_id)
+        if existing is None:
+            self._tasks.create({**payload, "enabled": task.enabled}, SYSTEM, protected=True)
+        elif known is None or known[0] != fingerprint:
+            self._tasks.update(payload, SYSTEM)
+            switch = self._tasks.enable if task.enabled else self._tasks.disable
+            switch({"task_id": task.task_id}, SYSTEM)
+        else:
+            return
+        self._unit.database.run("set_meta", (key, fingerprint))
+
+    def park_and_return(self) -> list[str]:
+        """Park the tasks whose class is gone and take back those whose class has come. Returns the parked ids."""
+        parked = []
+        for (task_class,) in self._unit.database.run("task_classes_in_use"):
+            known = self._catalogue.known(task_class)
+            for row in self._unit.database.run("tasks_of_class", (task_class,)):
+                task = TaskRow(*row)
+                if bool(task.available) != known:
+                    self._tasks.park(task, None if known else f"the task class {task_class} is not available")
+                if not known:
+                    parked.append(task.task_id)
+        return parked

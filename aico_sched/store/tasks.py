@@ -1,0 +1,272 @@
+"""The commands that change a task definition. Each runs inside the store's transaction, under a savepoint."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+from aico_sched.json_text import compact
+from aico_sched.planning import checked_schedule, first_slot, priority_of
+from aico_sched.schedule import Schedule, format_rfc3339, parse_rfc3339
+from aico_sched.store.records import TaskRow
+from aico_sched.store.unit import Unit
+from aico_sched.topics import names
+from aico_sched.topics.commands import TaskOptions
+from aico_sched.topics.errors import CommandError, ErrorCode
+from aico_sched.topics.internal import AttemptCancel
+
+OPTION_NAMES = frozenset(TaskOptions.model_fields) - {"timezone"}
+
+
+class Catalogue(Protocol):
+    """What the store needs to know of task classes; raises `CommandError` for what cannot be."""
+
+    def check(self, task_class: str, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The validated configuration, or an error naming the field."""
+
+    def options_of(self, task_class: str) -> Mapping[str, Any]:
+        """The class's own defaults for `TaskOptions`."""
+
+    def known(self, task_class: str) -> bool:
+        """Whether the class can be run now."""
+
+    def may_register(self, role: str, task_id: str, task_class: str) -> None:
+        """Raises `permission_denied` unless a sender of that role may have such a task."""
+
+
+class Sender(NamedTuple):
+    """Who asks."""
+
+    source: str
+    role: str
+
+
+class TaskCommands:
+    """Creates, changes and deletes tasks."""
+
+    def __init__(self, unit: Unit, catalogue: Catalogue) -> None:
+        self._unit, self._catalogue = unit, catalogue
+
+    def create(self, payload: Mapping[str, Any], sender: Sender, *, protected: bool = False) -> dict[str, Any]:
+        """A new task. `task_exists` if a live one has its id."""
+        task_id = payload["task_id"]
+        task_class = payload.get("task_class") or task_id
+        self._catalogue.may_register(sender.role, task_id, task_class)
+        config = self._catalogue.check(task_class, payload.get("config", {}))
+        options = {**self._catalogue.options_of(task_class), **_options(payload)}
+        timezone = payload.get("timezone") or self._unit.defaults.timezone
+        schedule = checked_schedule(payload["schedule"], timezone)
+        enabled = payload.get("enabled", True)
+        slot = _first(schedule, options, self._unit.now_us, self._unit.now_us)
+        row = self._unit.database.one(
+            "insert_task",
+            (
+                task_id,
+                task_class,
+                payload["schedule"],
+                _json(config),
+                int(enabled),
+                self._unit.now,
+                self._unit.now,
+                format_rfc3339(slot) if slot is not None and enabled else None,
+                timezone,
+                compact(options),
+                self._unit.now,
+                priority_of(task_id, options),
+                int(protected),
+                sender.source,
+                sender.role,
+                None,
+            ),
+        )
+        if row is None:
+            message = f"a task named {task_id} exists already; update it, or choose another task_id"
+            raise CommandError(ErrorCode.TASK_EXISTS, message, field="task_id", task_id=task_id)
+        task = TaskRow(*row)
+        self._unit.changed(task)
+        self._unit.task_event(names.TASK_CREATED, task, sender.source)
+        return task.view(schedule.warnings)
+
+    def update(self, payload: Mapping[str, Any], sender: Sender) -> dict[str, Any]:
+        """Change the fields that are present; null resets one to its default."""
+        task = self.require(payload["task_id"])
+        self._check_revision(task, payload)
+        options = _merged(task.view()["options"], payload)
+        task_class = payload.get("task_class") or task.task_class
+        self._catalogue.may_register(sender.role, task.task_id, task_class)
+        config = task.config
+        if "config" in payload or task_class != task.task_class:
+            given = payload.get("config", task.view()["config"])
+            config = _json(self._catalogue.check(task_class, given or {}))
+        timezone = task.timezone
+        if "timezone" in payload:
+            timezone = payload["timezone"] or self._unit.defaults.timezone
+        changed = task._replace(
+            task_class=task_class,
+            schedule=payload.get("schedule") or task.schedule,
+            config=config,
+            timezone=timezone,
+            options=compact(options),
+            priority=priority_of(task.task_id, options),
+            available=int(self._catalogue.known(task_class)),
+        )
+        schedule = checked_schedule(changed.schedule, timezone)
+        if changed.schedule != task.schedule:
+            changed = changed._replace(anchor=self._unit.now)
+        updated = self._save(self._rescheduled(changed, schedule))
+        self._unit.task_event(names.TASK_UPDATED, updated, sender.source)
+        return updated.view(schedule.warnings)
+
+    def enable(self, payload: Mapping[str, Any], sender: Sender) -> dict[str, Any]:
+        """Let the schedule fire again."""
+        return self._switch(payload, sender, names.TASK_ENABLED, enabled=1, note=None)
+
+    def disable(self, payload: Mapping[str, Any], sender: Sender) -> dict[str, Any]:
+        """Stop the schedule until it is enabled; what runs goes on."""
+        return self._switch(payload, sender, names.TASK_DISABLED, enabled=0)
+
+    def pause(self, payload: Mapping[str, Any], sender: Sender) -> dict[str, Any]:
+        """Stop the schedule for a while, with a note that says why."""
+        return self._switch(payload, sender, names.TASK_PAUSED, paused=1, note=payload.get("note"))
+
+    def resume(self, payload: Mapping[str, Any], sender: Sender) -> dict[str, Any]:
+        """End a pause; slots that passed meanwhile are not made up for."""
+        return self._switch(payload, sender, names.TASK_RESUMED, paused=0, note=payload.get("note"))
+
+    def delete(self, payload: Mapping[str, Any], sender: Sender) -> dict[str, Any]:
+        """Remove a task: what waits is cancelled, what runs is ended, its history stays."""
+        task = self.require(payload["task_id"])
+        self._catalogue.may_register(sender.role, task.task_id, task.task_class)
+        if task.protected:
+            message = f"{task.task_id} is a system task and cannot be deleted; disable it instead"
+            raise CommandError(ErrorCode.PROTECTED_TASK, message, field="task_id", task_id=task.task_id)
+        deleted = self._save(task._replace(next_run=None, deleted_at=self._unit.now))
+        self._end_runs(task.task_id)
+        self._unit.task_event(names.TASK_DELETED, deleted, sender.source)
+        return deleted.view()
+
+    def require(self, task_id: str) -> TaskRow:
+        """The live task, or `task_not_found`."""
+        task = self._unit.task(task_id)
+        if task is None:
+            raise CommandError(
+                ErrorCode.TASK_NOT_FOUND, f"there is no task named {task_id}", field="task_id", task_id=task_id
+            )
+        return task
+
+    def _switch(self, payload: Mapping[str, Any], sender: Sender, event: str, **flags: Any) -> dict[str, Any]:
+        """Set flags; setting what is set already changes nothing and publishes nothing."""
+        task = self.require(payload["task_id"])
+        self._catalogue.may_register(sender.role, task.task_id, task.task_class)
+        changed = task._replace(**flags)
+        if changed == task:
+            return task.view()
+        if changed.runnable != task.runnable:
+            changed = self._rescheduled(changed, checked_schedule(task.schedule, task.timezone))
+        updated = self._save(changed)
+        self._unit.task_event(event, updated, sender.source)
+        return updated.view()
+
+    def park(self, task: TaskRow, problem: str | None) -> None:
+        """Its class is gone (`problem` says how) or has come back (None)."""
+        changed = task._replace(available=int(problem is None), note=problem)
+        updated = self._save(self._rescheduled(changed, checked_schedule(task.schedule, task.timezone)))
+        event = names.TASK_AVAILABLE if problem is None else names.TASK_UNAVAILABLE
+        self._unit.task_event(event, updated, "aico-sched")
+
+    def _rescheduled(self, task: TaskRow, schedule: Schedule) -> TaskRow:
+        """With its next run as seen from now; a one-time task that has run stays finished."""
+        if not task.runnable or (schedule.kind == "at" and task.finished):
+            return task._replace(next_run=None)
+        slot = first_slot(schedule, task.view()["options"], self._unit.now_us, parse_rfc3339(task.anchor))
+        finished = int(slot is None and schedule.kind != "reboot")
+        return task._replace(next_run=None if slot is None else format_rfc3339(slot), finished=finished)
+
+    def _save(self, task: TaskRow) -> TaskRow:
+        row = self._unit.database.one(
+            "update_task",
+            (
+                task.task_class,
+                task.schedule,
+                task.config,
+                task.enabled,
+                self._unit.now,
+                task.next_run,
+                task.timezone,
+                task.options,
+                task.anchor,
+                task.priority,
+                task.paused,
+                task.available,
+                task.finished,
+                task.note,
+                task.deleted_at,
+                task.task_id,
+                task.revision,
+            ),
+        )
+        assert row is not None, "the store is the only writer, and the row was read in this transaction"
+        saved = TaskRow(*row)
+        self._unit.changed(saved)
+        return saved
+
+    def _check_revision(self, task: TaskRow, payload: Mapping[str, Any]) -> None:
+        expected = payload.get("revision")
+        if expected is not None and expected != task.revision:
+            message = f"{task.task_id} has revision {task.revision} by now, not {expected}; read it again"
+            raise CommandError(ErrorCode.CONFLICT, message, field="revision", revision=task.revision)
+
+    def _end_runs(self, task_id: str) -> None:
+        reason = "the task was deleted"
+        for (execution_id,) in self._unit.database.run("waiting_of_task", (task_id,)):
+            cancel_waiting(self._unit, execution_id, reason)
+        for (execution_id,) in self._unit.database.run("running_of_task", (task_id,)):
+            self._unit.said.cancels.append(AttemptCancel(execution_id, "cancelled", reason))
+
+
+def cancel_waiting(unit: Unit, execution_id: str, reason: str) -> bool:
+    """Drop an execution that waits; false if it does not wait (any more)."""
+    row = unit.database.one("cancel_waiting", (unit.now, reason, execution_id))
+    if row is None:
+        return False
+    task_id, trigger, scheduled_for, attempt = row
+    unit.execution_event(
+        names.EXECUTION_CANCELLED,
+        {
+            "execution_id": execution_id,
+            "task_id": task_id,
+            "attempt": attempt,
+            "trigger": trigger,
+            "scheduled_for": scheduled_for,
+            "reason": reason,
+        },
+    )
+    return True
+
+
+def _first(schedule: Schedule, options: Mapping[str, Any], now_us: int, anchor_us: int) -> int | None:
+    """The first slot of a new task; one that would never run is refused."""
+    slot = first_slot(schedule, options, now_us, anchor_us)
+    if slot is None and schedule.kind != "reboot":
+        message = (
+            f"{schedule.expression!r} never fires: its time has passed (beyond the catch-up window), or lies after "
+            "end_at"
+        )
+        raise CommandError(ErrorCode.INVALID_SCHEDULE, message, field="schedule")
+    return slot
+
+
+def _options(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given a value, as JSON keeps them."""
+    return {name: payload[name] for name in OPTION_NAMES & payload.keys() if payload[name] is not None}
+
+
+def _merged(options: dict[str, Any], payload: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in options.items() if name not in payload}
+    return {**kept, **_options(payload)}
+
+
+def _json(config: Mapping[str, Any]) -> str:
+    try:
+        return compact(config)
+    except ValueError as error:
+        message = f"the configuration cannot be kept as JSON: {error}"
+        raise CommandError(ErrorCode.INVALID_MESSAGE, message, field="config") from error

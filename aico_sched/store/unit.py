@@ -1,0 +1,142 @@
+"""One transaction of the store: what it reads and writes, and what it will say once it is durable."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from aico_sched.planning import Defaults
+from aico_sched.schedule import format_rfc3339, parse_rfc3339
+from aico_sched.store.connection import Database
+from aico_sched.store.outbox import Outbox
+from aico_sched.store.records import TaskRow
+from aico_sched.topics.internal import (
+    AttemptCancel,
+    AttemptStart,
+    DueLoad,
+    DueLoaded,
+    DueRun,
+    DueTask,
+    EventRecord,
+)
+
+
+@dataclass
+class Announcements:
+    """What other actors hear after the commit. The last word on a task counts."""
+
+    due_tasks: list[DueTask] = field(default_factory=list)
+    due_runs: list[DueRun] = field(default_factory=list)
+    gone: list[tuple[str, int]] = field(default_factory=list)
+    starts: list[AttemptStart] = field(default_factory=list)
+    cancels: list[AttemptCancel] = field(default_factory=list)
+
+    def lengths(self) -> tuple[int, ...]:
+        """Where each list ends now."""
+        return tuple(len(part) for part in self._parts())
+
+    def cut(self, lengths: tuple[int, ...]) -> None:
+        """Forget what was added since `lengths`."""
+        for part, length in zip(self._parts(), lengths, strict=True):
+            del part[length:]
+
+    def _parts(self) -> tuple[list[Any], ...]:
+        return self.due_tasks, self.due_runs, self.gone, self.starts, self.cancels
+
+
+Mark = tuple[tuple[int, int, dict[str, int]], tuple[int, ...]]
+
+
+class Unit:
+    """The store's tools for one turn. `boot_id` names this run of the service; `now_us` is the turn's time."""
+
+    def __init__(self, database: Database, defaults: Defaults, boot_id: str) -> None:
+        self.database, self.defaults, self.boot_id = database, defaults, boot_id
+        self.outbox = Outbox(database)
+        self.said = Announcements()
+        self.now_us = 0
+        self.now = ""
+        self._executions = 0
+
+    def begin(self, now_us: int) -> None:
+        """Open the transaction of a turn, unless it is open."""
+        if not self.database.in_transaction:
+            self.database.begin()
+            self.now_us, self.now = now_us, format_rfc3339(now_us)
+
+    def announce(self) -> tuple[Announcements, list[EventRecord]]:
+        """Close the books of the turn: what to say after the commit, and the events to publish."""
+        said, self.said = self.said, Announcements()
+        return said, self.outbox.seal()
+
+    def reset(self) -> None:
+        """The transaction was rolled back: forget what it would have said, read the counters again."""
+        self.said = Announcements()
+        self.outbox = Outbox(self.database)
+
+    def mark(self) -> Mark:
+        """A savepoint, for a command that may yet be refused."""
+        self.database.savepoint()
+        return self.outbox.mark(), self.said.lengths()
+
+    def keep(self, mark: Mark) -> None:
+        """The command went through."""
+        self.database.keep()
+
+    def restore(self, mark: Mark) -> None:
+        """The command was refused: it has changed nothing and says nothing."""
+        self.database.undo()
+        self.outbox.restore(mark[0])
+        self.said.cut(mark[1])
+
+    def load_due(self, wanted: DueLoad) -> DueLoaded:
+        """What is due up to a moment, oldest first; where `limit` cuts it off, the horizon is the last row's time."""
+        until = format_rfc3339(wanted.until_us)
+        tasks = [TaskRow(*row).due() for row in self.database.run("due_tasks", (until, wanted.limit))]
+        rows = self.database.run("waiting_runs", (until, wanted.limit))
+        runs = [DueRun(row[0], row[1], parse_rfc3339(row[2]), row[3], bool(row[4])) for row in rows]
+        horizon = wanted.until_us
+        if len(tasks) == wanted.limit:
+            horizon = min(horizon, tasks[-1].next_run_us)
+        if len(runs) == wanted.limit:
+            horizon = min(horizon, runs[-1].run_at_us)
+        return DueLoaded(tasks, runs, horizon)
+
+    def new_execution_id(self) -> str:
+        """Unique, and sorting in the order of creation within one boot."""
+        self._executions += 1
+        return f"{self.boot_id}-{self._executions:08x}"
+
+    def task(self, task_id: str) -> TaskRow | None:
+        """The live task of that id."""
+        row = self.database.one("task", (task_id,))
+        return None if row is None else TaskRow(*row)
+
+    def changed(self, task: TaskRow) -> None:
+        """Tell the scheduler how the task stands now."""
+        if task.next_run is None:
+            self.said.gone.append((task.task_id, task.revision))
+        else:
+            self.said.due_tasks.append(task.due())
+
+    def execution_event(self, topic: str, body: dict[str, Any]) -> None:
+        """An event of an execution, happening now."""
+        self.outbox.add(topic, self.now, {"at": self.now, **body})
+
+    def task_event(self, topic: str, task: TaskRow, by: str) -> None:
+        """An event of a task, happening now."""
+        self.outbox.add(
+            topic,
+            self.now,
+            {
+                "task_id": task.task_id,
+                "at": self.now,
+                "by": by,
+                "revision": task.revision,
+                "state": task.state if task.deleted_at is None else "finished",
+                "next_run": task.next_run,
+                "note": task.note,
+            },
+        )
+
+    def audit(self, source: str, role: str, action: str, target: str, outcome: str, detail: str = "") -> None:
+        """A line in the audit trail."""
+        self.database.run("insert_audit", (self.now, source, role, action, target, outcome, detail))
