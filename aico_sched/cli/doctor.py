@@ -1,0 +1,203 @@
+"""Looks at everything that can keep the service from running well, and says how to mend it."""
+
+import os
+import shutil
+import socket
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import typer
+
+from aico_sched.cli.service import ConfigFile, load_settings
+from aico_sched.cli.session import DataDir, Session, offline
+
+app = typer.Typer()
+
+PACKAGES = ("chromadb", "cryptography", "libsql-experimental", "msgpack", "psutil", "pydantic", "pyzmq", "structlog")
+PYTHONS = ((3, 11), (3, 14))
+# Nothing of ours existed before: a clock that shows an earlier time was never set.
+_RELEASED = 1_760_000_000
+_LOW_DISK = 200 * 1024 * 1024
+
+
+class Check(NamedTuple):
+    """What was found, and how to mend it where it is not well."""
+
+    name: str
+    status: Literal["ok", "warning", "failed"]
+    detail: str
+    mend: str = ""
+
+
+@offline(app)
+def doctor(on: Session, config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Check configuration, keys, ports, folders, clock and versions, without a running service."""
+    checks = list(examine(lambda: load_settings(config, on.data_dir)))
+    if on.out.as_json:
+        on.out.json({"checks": [check._asdict() for check in checks]})
+    else:
+        on.out.table(("CHECK", "STATE", "FOUND"), ((c.name, c.status, c.detail) for c in checks), "")
+        for check in checks:
+            if check.mend:
+                on.out.line(f"{check.name}: {check.mend}")
+    if any(check.status == "failed" for check in checks):
+        raise typer.Exit(1)
+
+
+def versions() -> dict[str, str]:
+    """The installed version of each package that matters, `missing` where there is none."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "missing"
+    return found
+
+
+def examine(load: Callable[[], Any]) -> Iterator[Check]:
+    """All checks. Where the configuration is wrong, those that need one are left out."""
+    yield _python()
+    yield _packages()
+    yield _clock()
+    from aico_sched.settings import ConfigurationError
+
+    try:
+        settings = load()
+    except ConfigurationError as error:
+        yield Check(
+            "configuration", "failed", str(error), "correct these keys; config/defaults/core.yaml explains each"
+        )
+        return
+    yield Check("configuration", "ok", f"data in {settings.data_dir}")
+    yield _zone(settings)
+    yield _folder(settings.data_dir)
+    yield _disk(settings.data_dir)
+    yield _private_file("database", settings.database_path)
+    yield _keys(settings.data_dir / "keys")
+    yield from _ports(settings)
+    yield _modules(settings)
+
+
+def _python() -> Check:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if PYTHONS[0] <= sys.version_info[:2] < PYTHONS[1]:
+        return Check("python", "ok", found)
+    return Check("python", "failed", found, "use Python 3.11, 3.12 or 3.13")
+
+
+def _packages() -> Check:
+    missing = [name for name, found in versions().items() if found == "missing"]
+    if missing:
+        return Check("packages", "failed", f"missing: {', '.join(missing)}", "install aico-sched again with pip")
+    return Check("packages", "ok", ", ".join(f"{name} {found}" for name, found in versions().items()))
+
+
+def _clock() -> Check:
+    now = time.time()
+    shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+    if now < _RELEASED:
+        return Check("clock", "failed", shown, "set the machine's clock; every schedule depends on it")
+    return Check("clock", "ok", shown)
+
+
+def _zone(settings: Any) -> Check:
+    from aico_sched.host_zone import host_zone
+
+    if settings.scheduler.timezone is None and host_zone() == "UTC" and time.localtime().tm_gmtoff:
+        mend = "set scheduler.timezone, or TZ, to the IANA name of your zone"
+        return Check("time zone", "warning", "the host's zone has no name, so schedules are read as UTC", mend)
+    return Check("time zone", "ok", settings.timezone)
+
+
+def _folder(folder: Path) -> Check:
+    if not folder.exists():
+        above = next(parent for parent in folder.parents if parent.exists())
+        if os.access(above, os.W_OK | os.X_OK):
+            return Check("data folder", "ok", f"{folder} is made on first start")
+        return Check("data folder", "failed", f"{above} cannot be written", "choose another one with --data-dir")
+    if not folder.is_dir():
+        return Check("data folder", "failed", f"{folder} is not a folder", "move it away, or use --data-dir")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Check("data folder", "failed", f"{folder} cannot be written", f"chown it to this user: {folder}")
+    if folder.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return Check("data folder", "warning", f"others may enter {folder}", f"run: chmod 700 {folder}")
+    return Check("data folder", "ok", f"{folder}, private")
+
+
+def _disk(folder: Path) -> Check:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    detail = f"{free / 1024**3:.1f} GiB free"
+    if free < _LOW_DISK:
+        return Check("disk", "warning", detail, "make room: the database stops taking tasks when the disk is full")
+    return Check("disk", "ok", detail)
+
+
+def _private_file(name: str, path: Path) -> Check:
+    if not path.exists():
+        return Check(name, "ok", f"{path} is made on first start")
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return Check(name, "warning", f"others may use {path}", f"run: chmod 600 {path}")
+    return Check(name, "ok", str(path))
+
+
+def _keys(folder: Path) -> Check:
+    from aico_sched.security.keys import KeyRing, KeyRingError
+
+    if not folder.exists():
+        return Check("keys", "ok", f"{folder} is made on first start")
+    ring = KeyRing(folder)
+    try:
+        ring.reload()
+        live = [key.name for key in ring.list() if not key.revoked]
+    except (KeyRingError, OSError) as error:
+        return Check("keys", "failed", "the keys of the bus cannot be used", str(error))
+    return Check("keys", "ok", f"for {', '.join(live)}")
+
+
+def _ports(settings: Any) -> Iterator[Check]:
+    if settings.bus.connect is not None:
+        yield Check("bus", "ok", f"joins {settings.bus.connect}")
+        return
+    for key in ("publish_port", "subscribe_port"):
+        port = getattr(settings.bus, key)
+        if port and not _is_free(settings.bus.host, port):
+            mend = f"if that is not the service itself, choose another bus.{key}"
+            yield Check("bus", "warning", f"port {port} on {settings.bus.host} is in use", mend)
+            return
+    yield Check("bus", "ok", f"ports {settings.bus.publish_port} and {settings.bus.subscribe_port} are free")
+
+
+def _is_free(host: str, port: int) -> bool:
+    name = "" if host == "*" else host.strip("[]")
+    try:
+        family = socket.getaddrinfo(name or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family[0], socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(family[4])
+    except OSError:
+        return False
+    return True
+
+
+def _modules(settings: Any) -> Check:
+    from importlib.util import find_spec
+
+    missing = []
+    for module in settings.scheduler.task_modules:
+        try:
+            known = module.startswith("aico.scheduler.tasks.") or find_spec(module) is not None
+        except (ImportError, ValueError):
+            known = False
+        if not known:
+            missing.append(module)
+    if missing:
+        mend = "install the package they are in, or take them out of scheduler.task_modules"
+        return Check("task modules", "warning", f"not found: {', '.join(missing)}", mend)
+    return Check("task modules", "ok", ", ".join(settings.scheduler.task_modules) or "none")

@@ -1,0 +1,51 @@
+"""Which exception of the library becomes which failure of a command."""
+
+import sys
+from typing import Any
+
+from aico_sched.cli.errors import UNREACHABLE, USAGE, Failure
+
+
+def as_failure(error: Exception) -> Failure | None:
+    """The failure that `error` is, or None for one that nobody expected (a bug).
+
+    Only modules that are loaded already can have raised the error, so none is loaded to ask.
+    """
+    if isinstance(error, Failure):
+        return error
+    for module, name, convert in _KNOWN:
+        kind = getattr(sys.modules.get(module), name, None)
+        if kind is not None and isinstance(error, kind):
+            return convert(error)
+    if isinstance(error, TimeoutError | ConnectionError):
+        return Failure("unreachable", str(error) or "the service does not answer", exit_code=UNREACHABLE)
+    return None
+
+
+def _command_error(error: Any) -> Failure:
+    return Failure(str(error.code), error.message, details=error.details)
+
+
+def _configuration_error(error: Any) -> Failure:
+    errors = [
+        {"path": each.path, "value": each.value, "allowed": each.allowed, "source": each.source}
+        for each in (error, *error.others)
+    ]
+    return Failure("configuration", str(error), exit_code=USAGE, details={"errors": errors})
+
+
+def _schedule_error(error: Any) -> Failure:
+    details = {"field": error.field, "text": error.text, "suggestion": error.suggestion}
+    return Failure("invalid_schedule", str(error), details=details, hint="")
+
+
+def _key_error(error: Any) -> Failure:
+    return Failure("keys", str(error))
+
+
+_KNOWN = (
+    ("aico_sched.security.key_names", "KeyRingError", _key_error),
+    ("aico_sched.topics.errors", "CommandError", _command_error),
+    ("aico_sched.settings.errors", "ConfigurationError", _configuration_error),
+    ("aico_sched.schedule.errors", "ScheduleError", _schedule_error),
+)

@@ -1,0 +1,131 @@
+"""Commands that need no service: what a schedule does, the keys of the bus, the version."""
+
+import platform
+from typing import Annotated, Any
+
+import typer
+
+from aico_sched.cli.service import ConfigFile, load_settings
+from aico_sched.cli.session import DataDir, Session, offline
+
+app = typer.Typer()
+keyring = typer.Typer(no_args_is_help=True, help="Who may use the hosted bus.")
+
+
+@offline(app, "next")
+def next_runs(
+    on: Session,
+    expression: Annotated[str, typer.Argument(help="Any schedule `create` takes.", show_default=False)],
+    tz: Annotated[str | None, typer.Option("--tz", "--timezone", metavar="ZONE", help="IANA name of the zone.")] = None,
+    after: Annotated[str | None, typer.Option(metavar="RFC3339", help="Instead of from now on.")] = None,
+    number: Annotated[int, typer.Option("-n", "--number", min=1, max=1_000, help="So many times.")] = 5,
+) -> None:
+    """Show when a schedule runs next, and what it means in words."""
+    from aico_sched.schedule import parse_rfc3339
+    from aico_sched.schedule.explain import explain
+
+    after_us = _now_us() if after is None else parse_rfc3339(after)
+    found = explain(expression, tz or _usual_zone(), after_us, number)
+    if on.out.as_json:
+        on.out.json(
+            {
+                "expression": found.expression,
+                "timezone": found.timezone,
+                "next": list(found.next),
+                "warnings": list(found.warnings),
+            }
+        )
+        return
+    on.out.line(f"{found.description} ({found.timezone})", "bold")
+    for moment in found.next:
+        on.out.line(moment)
+    if not found.next:
+        on.out.line("It does not run after that." if found.kind != "reboot" else "It runs when the service starts.")
+    for note in found.notes:
+        on.out.line(f"note: {note}")
+    for warning in found.warnings:
+        on.out.note(f"warning: {warning}")
+
+
+def _now_us() -> int:
+    import time
+
+    return time.time_ns() // 1_000
+
+
+def _usual_zone() -> str:
+    """The zone the service would use. Settings cost a tenth of a second to load, so only where some are made."""
+    import os
+
+    from aico_sched.host_zone import host_zone
+    from aico_sched.paths import default_config_dir
+
+    if "AICO_SCHED_SCHEDULER__TIMEZONE" in os.environ or (default_config_dir() / "core.yaml").is_file():
+        return str(load_settings(None, None).timezone)
+    return host_zone()
+
+
+@offline(app)
+def version(on: Session) -> None:
+    """Show the versions of everything that matters in a bug report."""
+    from aico_sched import __version__
+    from aico_sched.cli.doctor import versions
+
+    found = {"aico-sched": __version__, "python": platform.python_version(), **versions()}
+    if on.out.as_json:
+        on.out.json(found)
+    else:
+        on.out.fields(found.items())
+
+
+def _ring(on: Session, config: Any) -> Any:
+    from aico_sched.security.keys import KeyRing
+
+    ring = KeyRing(load_settings(config, on.data_dir).data_dir / "keys")
+    ring.ensure()
+    return ring
+
+
+@offline(keyring, "create")
+def create_key(
+    on: Session,
+    name: Annotated[str, typer.Argument(help="The client's name on the bus.", show_default=False)],
+    role: Annotated[str, typer.Option(metavar="admin|operator|observer|module", help="What it may do.")] = "module",
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Make a key for a client of the bus."""
+    ring = _ring(on, config)
+    identity = ring.create(name, role)
+    secret = ring.folder / "secrets" / f"{name}.key_secret"
+    if on.out.as_json:
+        on.out.json({"name": name, "role": role, "public": identity.public, "secret_file": str(secret)})
+    else:
+        on.out.line(f"created {name} ({role}); its secret key is in {secret}")
+
+
+@offline(keyring, "list")
+def list_keys(on: Session, config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Show who may use the bus, and as what."""
+    found = _ring(on, config).list()
+    if on.out.as_json:
+        keys = [{"name": k.name, "role": k.role, "public": k.public, "revoked": k.revoked} for k in found]
+        on.out.json({"keys": keys})
+        return
+    rows = ((k.name, k.role, "revoked" if k.revoked else "active", k.public) for k in found)
+    on.out.table(("NAME", "ROLE", "STATE", "PUBLIC KEY"), rows, "No keys.")
+
+
+@offline(keyring, "revoke")
+def revoke_key(
+    on: Session,
+    name: Annotated[str, typer.Argument(help="As `keys list` shows it.", show_default=False)],
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Take a client's key away."""
+    _ring(on, config).revoke(name)
+    if on.out.as_json:
+        on.out.json({"name": name, "revoked": True})
+    else:
+        on.out.line(f"revoked {name}")

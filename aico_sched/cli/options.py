@@ -1,0 +1,111 @@
+"""The options a task may carry, as the command line takes them, and the values given to a task."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aico_sched.cli.errors import usage
+
+PANEL = "Task options"
+RETRY_DEFAULTS = {"max_attempts": 4, "delay": 60.0, "max_delay": 3_600.0}
+"""What the parts of a retry policy are that are not given: the service's own defaults."""
+
+
+def _option(*names: str, help: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=PANEL, **more)
+
+
+def task_options(
+    *,
+    description: Annotated[str | None, _option(help="What the task is for.")] = None,
+    timezone: Annotated[str | None, _option("--timezone", "--tz", help="IANA zone its times are in.")] = None,
+    catchup_window: Annotated[
+        float | None, _option(min=0, metavar="SECONDS", help="How late a slot may still run.")
+    ] = None,
+    misfire: Annotated[
+        str | None, _option(metavar="latest|all|skip", help="Which missed slots run after an outage.")
+    ] = None,
+    overlap: Annotated[
+        str | None,
+        _option(metavar="skip|queue|cancel_previous|allow", help="What a due slot does while the task still runs."),
+    ] = None,
+    jitter: Annotated[float | None, _option(min=0, metavar="SECONDS", help="Starts are spread over this time.")] = None,
+    timeout: Annotated[float | None, _option(min=0, metavar="SECONDS", help="How long one attempt may take.")] = None,
+    retry_attempts: Annotated[int | None, _option(min=1, help="Attempts in all, the first included.")] = None,
+    retry_delay: Annotated[
+        float | None, _option(min=0, metavar="SECONDS", help="Before the first retry; it grows from there.")
+    ] = None,
+    retry_max_delay: Annotated[
+        float | None, _option(min=0, metavar="SECONDS", help="Longest time between two attempts.")
+    ] = None,
+    retry_multiplier: Annotated[float | None, _option(min=1, help="Growth of the delay from retry to retry.")] = None,
+    retry_jitter: Annotated[
+        str | None, _option(metavar="none|full", help="Whether delays are drawn at random.")
+    ] = None,
+    priority: Annotated[int | None, _option(min=0, max=100, help="Higher runs first.")] = None,
+    idle_only: Annotated[bool | None, _option(help="Start only while the machine is idle.")] = None,
+    max_defer: Annotated[
+        float | None, _option(min=0, metavar="SECONDS", help="Longest a start is put off for lack of resources …")
+    ] = None,
+    on_max_defer: Annotated[str | None, _option(metavar="run|skip|fail", help="… and what happens then.")] = None,
+    delivery: Annotated[
+        str | None, _option(metavar="at_least_once|at_most_once", help="Whether a run cut short by a crash runs again.")
+    ] = None,
+    start_at: Annotated[str | None, _option(metavar="RFC3339", help="No run before this time.")] = None,
+    end_at: Annotated[str | None, _option(metavar="RFC3339", help="No run after this time.")] = None,
+    max_runs: Annotated[int | None, _option(min=1, help="Finished after so many scheduled runs.")] = None,
+    owner: Annotated[str | None, _option(help="Whose task it is.")] = None,
+    tags: Annotated[list[str] | None, _option("--tag", metavar="TEXT", help="A tag; may be given often.")] = None,
+) -> dict[str, Any]:
+    """The options that were given, as `scheduler.task.create` takes them."""
+    given = locals()
+    retry = {name.removeprefix("retry_"): given.pop(name) for name in list(given) if name.startswith("retry_")}
+    retry["max_attempts"] = retry.pop("attempts")
+    retry = {name: value for name, value in retry.items() if value is not None}
+    options = {name: value for name, value in given.items() if value not in (None, [])}
+    return options | ({"retry": RETRY_DEFAULTS | retry} if retry else {})
+
+
+def read_values(given: list[str] | None) -> dict[str, Any] | None:
+    """A task's configuration from `K=V` and `@file.json` or `@file.yaml`, the later one winning; None if none was
+    given. V is JSON where it can be read as such, else text."""
+    if not given:
+        return None
+    values: dict[str, Any] = {}
+    for item in given:
+        if item.startswith("@"):
+            values |= _read_file(Path(item[1:]))
+            continue
+        key, equals, text = item.partition("=")
+        if not equals or not key:
+            raise usage(f"--config takes KEY=VALUE or @FILE, not {item!r}", option="config")
+        values[key] = _value(text)
+    return values
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        text = path.expanduser().read_text(encoding="utf-8")
+        if path.suffix in (".yaml", ".yml"):
+            import yaml
+
+            loaded = yaml.safe_load(text)
+        else:
+            loaded = json.loads(text)
+    except OSError as error:
+        raise usage(f"--config: {path} cannot be read: {error.strerror}", option="config") from None
+    # yaml's errors share no base class with json's, and yaml may not be loaded.
+    except Exception as error:
+        raise usage(f"--config: {path} is not valid: {' '.join(str(error).split())}", option="config") from None
+    if not isinstance(loaded, dict):
+        raise usage(f"--config: {path} must hold a mapping of keys to values", option="config")
+    return loaded

@@ -1,0 +1,115 @@
+"""Commands about the service itself: run it, see how it is, watch what it says."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aico_sched.cli.output import seconds, short
+from aico_sched.cli.session import Connect, DataDir, Session, offline, online
+from aico_sched.cli.watching import show_event
+from aico_sched.topics import names
+
+app = typer.Typer()
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="A settings file instead of the usual one.")
+]
+
+
+def load_settings(config: Path | None, data_dir: Path | None, bus_connect: str | None = None) -> Any:
+    """The settings with what the command line says on top."""
+    from aico_sched.settings import Settings
+
+    overrides: dict[str, Any] = {}
+    if data_dir is not None:
+        overrides["paths__data_dir"] = data_dir
+    if bus_connect is not None:
+        overrides["bus__connect"] = bus_connect
+    return Settings.load(config, **overrides)
+
+
+@offline(app)
+def run(on: Session, config: ConfigFile = None, data_dir: DataDir = None, bus_connect: Connect = None) -> None:
+    """Run the service until SIGTERM or Ctrl-C. It needs no configuration."""
+    settings = load_settings(config, on.data_dir, on.bus_connect)
+    from aico_sched.service import run as run_service
+
+    raise typer.Exit(run_service(settings))
+
+
+@offline(app)
+def bus(on: Session, config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Run only the bus, for a service in another process or container to join."""
+    settings = load_settings(config, on.data_dir)
+    from aico_sched.service import run_broker
+
+    raise typer.Exit(run_broker(settings))
+
+
+@online(app)
+async def health(on: Session) -> None:
+    """Show how the service is. Exit code 1 unless it is healthy or degraded."""
+    found = await on.request(names.HEALTH)
+    if on.out.as_json:
+        on.out.json(found)
+    else:
+        ready = "ready" if found["ready"] else "not ready"
+        on.out.line(f"{found['status']}, {ready}, version {found['version']}")
+        for reason in found["reasons"]:
+            on.out.line(f"  {reason}")
+        rows = (
+            (name, check.get("status", "ok"), short({k: v for k, v in check.items() if k != "status"}, 120))
+            for name, check in found["checks"].items()
+        )
+        on.out.table(("CHECK", "STATE", "DETAIL"), rows, "No checks.")
+    if found["status"] == "critical" or not found["live"]:
+        raise typer.Exit(1)
+
+
+@online(app)
+async def stats(on: Session) -> None:
+    """Show counters and gauges of the service."""
+    found = await on.request(names.STATS)
+    if on.out.as_json:
+        on.out.json(found)
+        return
+    on.out.line(f"up {seconds(found['uptime_seconds'])}")
+    groups = {"executions": found["executions"], "host": found["host"]}
+    groups |= {f"actor {name}": values for name, values in found["actors"].items()}
+    groups |= {f"cache {name}": values for name, values in found["caches"].items()}
+    for name, values in groups.items():
+        on.out.line("")
+        on.out.line(name, "bold")
+        on.out.fields((f"  {key}", short(value, 200)) for key, value in _flat(values))
+
+
+def _flat(values: dict[str, Any], above: str = "") -> list[tuple[str, Any]]:
+    """Nested numbers as `outer.inner`; zero is a value, nothing is not."""
+    pairs: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            pairs += _flat(value, f"{above}{key}.")
+        elif isinstance(value, float):
+            pairs.append((above + key, f"{value:.6g}"))
+        else:
+            pairs.append((above + key, str(value) if isinstance(value, int) else value))
+    return pairs
+
+
+@online(app)
+async def watch(
+    on: Session,
+    prefix: Annotated[
+        str, typer.Argument(help="Only topics that start with this; `scheduler.event.` may be left out.")
+    ] = names.EVENTS,
+    count: Annotated[int | None, typer.Option("-n", "--count", min=1, help="Stop after so many.")] = None,
+) -> None:
+    """Show events as they happen, until Ctrl-C."""
+    topic = prefix if prefix.startswith(names.EVENTS) else names.EVENTS + prefix
+    seen = 0
+    async for event in on.client.events(topic):
+        show_event(on, event)
+        seen += 1
+        if seen == count:
+            break
