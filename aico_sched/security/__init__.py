@@ -1,1 +1,1 @@
-"""Keys and permissions."""
+"""Keys, and later signatures and permissions: who may do what."""

@@ -1,0 +1,296 @@
+"""One end of the bus: how the bridge and every client publish and listen.
+
+It publishes from an XPUB socket, because that shows the subscriptions of the broker: what is sent before the
+broker's subscription has arrived would be lost (facts: slow joiner).
+"""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import zmq
+
+from aico_sched.bus.address import BusAddress
+from aico_sched.bus.link import Link
+from aico_sched.bus.signal import Signal
+from aico_sched.bus.sockets import HIGH_WATER, Context, Socket, make_client, open_socket
+from aico_sched.runtime.readiness import Readiness, drain
+from aico_sched.security.keys import CurveIdentity
+from aico_sched.topics import envelope
+from aico_sched.topics.names import REPLY
+
+_PROBE_PAUSE: Final = 0.02
+_PROBE_PAUSE_MAX: Final = 0.5
+_BATCH: Final = 256
+_LOOK_AGAIN: Final = 0.1
+
+ProbeBody = Callable[[str, str], bytes]
+"""Called with (topic, name); the body of a probe message in the codec of the bus."""
+
+
+class BusUnreachable(ConnectionError):
+    """No working connection to a broker; `reason` says what is known of why."""
+
+    def __init__(self, address: BusAddress, seconds: float, reason: str) -> None:
+        super().__init__(f"the bus at {address} was not reached within {seconds:g} s: {reason}")
+        self.address, self.reason = address, reason
+
+
+class EndpointClosed(RuntimeError):
+    """The endpoint was closed, or is not connected yet."""
+
+
+def _msgpack_probe(topic: str, name: str) -> bytes:
+    return envelope.encode(envelope.new_envelope(topic, name, {}))
+
+
+class BusEndpoint:
+    """A connection to the broker at `address`, under the name that its messages carry as `source`.
+
+    Hosted bus: `identity` (whose name must be `name`) and the broker's `server_public_key`. Joined bus
+    (`joined=True`, any XSUB/XPUB proxy): both None without CURVE, or only the server's key, with a random client key.
+    All calls belong on the loop that `connect` was called on. The context stays the caller's.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        address: BusAddress,
+        name: str,
+        identity: CurveIdentity | None = None,
+        server_public_key: str | None = None,
+        *,
+        joined: bool = False,
+        probe_body: ProbeBody = _msgpack_probe,
+        high_water: int = HIGH_WATER,
+    ) -> None:
+        if identity is not None and (server_public_key is None or identity.name != name):
+            raise ValueError("an identity needs the server's public key, and its name is the endpoint's")
+        self.address, self.name, self.joined = address, name, joined
+        self._context, self._identity, self._server_key = context, identity, server_public_key
+        self._probe_body, self._high_water = probe_body, high_water
+        self._probe_prefix = f"{REPLY}{name}.probe."
+        self._probes: dict[str, bool] = {}
+        self._upstream: set[bytes] = set()
+        self._inbox: deque[tuple[str, bytes]] = deque()
+        self._callback: Callable[[], None] | None = None
+        self._readable, self._stirred = Signal(), Signal()
+        self._again: asyncio.Handle | None = None
+        self._out: Socket | None = None
+        self._in: Socket | None = None
+        self._watches: tuple[Readiness, ...] = ()
+        self._links: tuple[Link, ...] = ()
+        self.malformed = 0
+
+    # Life.
+
+    def connect(self) -> None:
+        """Begin to connect; ZeroMQ goes on trying for ever. `ready` tells when it has succeeded."""
+        if self._out is not None:
+            raise EndpointClosed("the endpoint is connected already")
+        ipv6 = "[" in self.address.publish
+        self._out = open_socket(self._context, zmq.XPUB, high_water=self._high_water, ipv6=ipv6)
+        # At the high-water mark a send says so instead of dropping the message.
+        self._out.setsockopt(zmq.XPUB_NODROP, 1)
+        self._in = open_socket(self._context, zmq.SUB, high_water=self._high_water, ipv6=ipv6)
+        for socket in (self._out, self._in):
+            make_client(socket, self._server_key, self._identity)
+        self._links = (Link(self._out, self.address.publish), Link(self._in, self.address.subscribe))
+        self._out.connect(self.address.publish)
+        self._in.connect(self.address.subscribe)
+        self._watches = (Readiness(self._out, self._on_out), Readiness(self._in, self._on_in))
+
+    def close(self) -> None:
+        """Disconnect. What was not yet sent is lost; harmless when repeated."""
+        if self._again is not None:
+            self._again.cancel()
+        for watch in self._watches:
+            watch.close()
+        for link in self._links:
+            link.close()
+        for socket in (self._out, self._in):
+            if socket is not None:
+                socket.close()
+        self._watches, self._links = (), ()
+        self._stirred.notify()
+        self._readable.notify()
+
+    async def ready(self, timeout: float = 5.0) -> None:
+        """Until what is sent reaches the broker and every subscription made before this call is live, proved by
+        receiving own messages. Raises `BusUnreachable` after `timeout` seconds, with the reason where it is known.
+
+        It takes two messages: after failed attempts to connect ZeroMQ sends the subscriptions in alphabetical order, so
+        that the first echo proves the connection only; the second probe's subscription follows all others.
+        """
+        self._sockets()
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                await self._echo()
+                await self._echo()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise BusUnreachable(self.address, timeout, self.problem) from None
+
+    @property
+    def linked(self) -> bool:
+        """Whether both connections stand, as far as is known without asking the broker."""
+        for link in self._links:
+            link.refresh()
+        return bool(self._links) and all(link.up for link in self._links)
+
+    @property
+    def problem(self) -> str:
+        """What is known of why there is no working connection, for people."""
+        for link in self._links:
+            link.refresh()
+        words = [f"{link.endpoint}: {link.problem}" for link in self._links if not link.up]
+        return "; ".join(words) or "it is connected, but our own messages do not come back; is another role needed?"
+
+    # Listening.
+
+    def subscribe(self, prefix: str) -> None:
+        """Receive every topic that begins with `prefix`. A prefix the broker refuses is refused silently."""
+        self._sockets()[1].setsockopt(zmq.SUBSCRIBE, prefix.encode())
+        self._look()
+
+    def unsubscribe(self, prefix: str) -> None:
+        """Undo one `subscribe(prefix)`."""
+        self._sockets()[1].setsockopt(zmq.UNSUBSCRIBE, prefix.encode())
+        self._look()
+
+    def on_readable(self, callback: Callable[[], None] | None) -> None:
+        """Call `callback` whenever there may be something to receive; it must call `receive`, which sees to it that
+        a rest beyond its limit brings another call."""
+        self._callback = callback
+        self._soon()
+
+    async def wait_readable(self) -> None:
+        """Until `receive` has something. Raises `EndpointClosed` when the endpoint is closed meanwhile."""
+        while not self._inbox and not self._watch(1).has_input():
+            await self._readable.wait()
+
+    def receive(self, limit: int = _BATCH) -> list[tuple[str, bytes]]:
+        """Up to `limit` messages (topic, body) that are there now, without waiting."""
+        messages = [self._inbox.popleft() for _ in range(min(limit, len(self._inbox)))]
+        while len(messages) < limit:
+            wanted = limit - len(messages)
+            frames = drain(self._sockets()[1], wanted)
+            messages += self._accept(frames)
+            if len(frames) < wanted:
+                return messages
+        self._soon()
+        return messages
+
+    # Publishing.
+
+    def send(self, topic: str, body: bytes) -> bool:
+        """Publish without waiting. False, and nothing is sent, when the queue is full or (hosted bus) the broker is
+        not connected; `wait_sendable`, then try again. True means handed to ZeroMQ, not arrived."""
+        out = self._sockets()[0]
+        if not self.joined and b"" not in self._upstream:
+            self._read_upstream()
+            if b"" not in self._upstream:
+                return False
+        try:
+            out.send(topic.encode(), zmq.NOBLOCK | zmq.SNDMORE)
+            out.send(body, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        # The send may have consumed the wake-up for a subscription that arrived.
+        self._read_upstream()
+        return True
+
+    async def wait_sendable(self) -> None:
+        """Until something changed that may let a refused `send` succeed. Looks again now and then by itself."""
+        self._sockets()
+        await self._stirred.wait(_LOOK_AGAIN)
+
+    # Inside.
+
+    def _sockets(self) -> tuple[Socket, Socket]:
+        if self._out is None or self._in is None or not self._watches:
+            raise EndpointClosed("the endpoint is not connected")
+        return self._out, self._in
+
+    def _watch(self, index: int) -> Readiness:
+        self._sockets()
+        return self._watches[index]
+
+    def _on_out(self) -> None:
+        self._read_upstream()
+        self._stirred.notify()
+
+    def _look(self) -> None:
+        """After a call that may have consumed a wake-up."""
+        if self._watch(1).has_input():
+            self._soon()
+
+    def _on_in(self) -> None:
+        # Asking also lets ZeroMQ send the subscriptions again after a reconnection: it does so only when called.
+        if self._watch(1).has_input():
+            self._announce()
+
+    def _announce(self) -> None:
+        self._again = None
+        self._stirred.notify()
+        self._readable.notify()
+        if self._callback is not None:
+            self._callback()
+
+    def _soon(self) -> None:
+        if self._again is None:
+            self._again = asyncio.get_running_loop().call_soon(self._announce)
+
+    def _read_upstream(self) -> None:
+        out = self._sockets()[0]
+        while notices := drain(out, _BATCH):
+            for frames in notices:
+                (self._upstream.add if frames[0][:1] == b"\x01" else self._upstream.discard)(frames[0][1:])
+            self._stirred.notify()
+
+    def _accept(self, received: list[list[bytes]]) -> list[tuple[str, bytes]]:
+        messages = []
+        for frames in received:
+            try:
+                topic, body = frames
+                text = topic.decode()
+            except ValueError:
+                self.malformed += 1
+                continue
+            if text.startswith(self._probe_prefix):
+                if text in self._probes:
+                    self._probes[text] = True
+                    self._stirred.notify()
+            else:
+                messages.append((text, body))
+        return messages
+
+    async def _echo(self) -> None:
+        """Subscribe to a fresh topic, publish on it until it comes back."""
+        topic = self._probe_prefix + secrets.token_hex(16)
+        self._probes[topic] = False
+        self.subscribe(topic)
+        try:
+            pause, due = _PROBE_PAUSE, 0.0
+            while not self._heard(topic):
+                now = asyncio.get_running_loop().time()
+                if now >= due and any(topic.encode().startswith(prefix) for prefix in self._upstream):
+                    self.send(topic, self._probe_body(topic, self.name))
+                    due, pause = now + pause, min(2 * pause, _PROBE_PAUSE_MAX)
+                await self._stirred.wait(pause)
+        finally:
+            del self._probes[topic]
+            if self._watches:
+                self.unsubscribe(topic)
+
+    def _heard(self, topic: str) -> bool:
+        """Reads what has come, keeping what is not a probe's for `receive`."""
+        if not self._probes[topic] and len(self._inbox) < self._high_water:
+            kept = self._accept(drain(self._sockets()[1], _BATCH))
+            self._inbox += kept
+            if kept:
+                self._soon()
+        return self._probes[topic]

@@ -1,0 +1,67 @@
+"""What a socket's monitor tells about its connection: the only place where ZeroMQ says why there is none."""
+
+from typing import Final
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from aico_sched.bus.sockets import Socket
+from aico_sched.runtime.readiness import Readiness, drain
+
+_EVENTS: Final = (
+    zmq.EVENT_CONNECTED
+    | zmq.EVENT_CONNECT_RETRIED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+_FAILURES: Final = {
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "the broker refused the key: it is unknown there, revoked, or of another bus",
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "the handshake failed: the other end does not speak CURVE as configured",
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "the handshake failed: the server's public key is wrong, or it wants one",
+}
+_BATCH: Final = 64
+_NOTHING: Final = "nothing listens there"
+
+
+class Link:
+    """Follows the connection of `socket` to `endpoint`. Make it before `connect`, close it before the socket."""
+
+    def __init__(self, socket: Socket, endpoint: str) -> None:
+        self._socket, self.endpoint = socket, endpoint
+        self._monitor = socket.get_monitor_socket(_EVENTS)
+        self._readiness = Readiness(self._monitor, self.refresh)
+        self.up = False
+        self._problem = _NOTHING
+        self.connections = 0
+
+    @property
+    def problem(self) -> str:
+        """Why there is no connection, for people; empty when there is one."""
+        return "" if self.up else self._problem
+
+    def refresh(self) -> None:
+        """Take in what has happened until now."""
+        while messages := drain(self._monitor, _BATCH):
+            for frames in messages:
+                self._note(zmq.Event(parse_monitor_message(frames)["event"]))
+
+    def close(self) -> None:
+        self._readiness.close()
+        self._socket.disable_monitor()
+        self._monitor.close()
+
+    def _note(self, event: zmq.Event) -> None:
+        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self.up = True
+            self.connections += 1
+        elif event == zmq.EVENT_DISCONNECTED:
+            if self.up:
+                self._problem = "the connection was lost"
+            self.up = False
+        elif event == zmq.EVENT_CONNECTED and self._problem == _NOTHING:
+            self._problem = "the other end accepts connections but does not complete the handshake"
+        elif event in _FAILURES:
+            self._problem = _FAILURES[event]

@@ -1,0 +1,253 @@
+"""The keys of the hosted bus: who may connect, under which name and role.
+
+A folder holds one CURVE key pair per client and the server's own, as certificate files that `zmq.auth` reads.
+Whoever can read a secret file *is* that client, so the folder is 0700, every file 0600 from its first byte, and no
+secret is ever logged or shown by `repr`.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import zmq
+import zmq.auth
+
+from aico_sched.security.certificates import Certificate, check_private, make_folder, read, write_new
+from aico_sched.security.key_names import (
+    InsecureKeyFile,
+    InvalidKeyName,
+    KeyExists,
+    KeyNameConflict,
+    KeyRingError,
+    ProtectedKey,
+    RevokedKey,
+    UnknownKey,
+    check_name,
+    check_role,
+)
+
+__all__ = [
+    "ADMIN",
+    "SERVICE",
+    "CurveIdentity",
+    "CurveKeys",
+    "InsecureKeyFile",
+    "InvalidKeyName",
+    "KeyExists",
+    "KeyInfo",
+    "KeyNameConflict",
+    "KeyRing",
+    "KeyRingError",
+    "ProtectedKey",
+    "RevokedKey",
+    "UnknownKey",
+]
+
+SERVICE: Final = "aico-sched"
+"""The service's own key; the only one with the role `service`."""
+
+ADMIN: Final = "admin"
+"""The key that a person at this machine uses."""
+
+_SERVER = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class CurveKeys:
+    """A CURVE key pair, both halves in Z85 (40 characters)."""
+
+    public: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CurveIdentity:
+    """A client as the broker knows it: its name and its key pair, both halves in Z85."""
+
+    name: str
+    public: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """What may be shown of a client key. A revoked one is refused by the broker."""
+
+    name: str
+    role: str
+    public: str
+    revoked: bool
+
+
+class KeyRing:
+    """The keys in `folder`. Changes are atomic and hold a lock file, so that the service and the command line
+    can work on one folder at once; the in-memory index is of the last `ensure`, `reload`, `create` or `revoke`.
+
+    Every method that touches the folder raises `InsecureKeyFile` when others could read a secret, and `OSError` when
+    the folder cannot be used. They do short file I/O and may be called on an event loop.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._clients = folder / "clients"
+        self._secrets = folder / "secrets"
+        self._revoked = folder / "revoked"
+        self._by_name: dict[str, KeyInfo] = {}
+        self._by_public: dict[str, KeyInfo] = {}
+
+    def __repr__(self) -> str:
+        return f"KeyRing({str(self._folder)!r}, {len(self._by_name)} clients)"
+
+    @property
+    def folder(self) -> Path:
+        return self._folder
+
+    def ensure(self) -> None:
+        """Make what is missing of the server's, the service's and the admin's keys, then read all. A revoked admin
+        stays revoked."""
+        with self._locked():
+            self._ensure_pair(_SERVER, None, self._folder)
+            self._ensure_pair(SERVICE, "service", self._clients)
+            if not self._marker(ADMIN).exists():
+                self._ensure_pair(ADMIN, "admin", self._clients)
+            self._read_all()
+
+    def reload(self) -> None:
+        """Read the folder again; what another process created or revoked takes effect."""
+        self._read_all()
+
+    def create(self, name: str, role: str) -> CurveIdentity:
+        """A new key pair for `name`. Raises `InvalidKeyName`, `KeyExists`, or `KeyNameConflict` when one name is a
+        prefix of the other: SUB filters are prefixes, so `bob` could read the replies to `bobby`."""
+        check_name(name)
+        check_role(role)
+        with self._locked():
+            self._read_all()
+            self._check_free(name)
+            # Left by a crash between the two files of an earlier create, or by a revocation: nobody can use it.
+            self._secret_path(name).unlink(missing_ok=True)
+            self._ensure_pair(name, role, self._clients)
+            self._marker(name).unlink(missing_ok=True)
+            self._read_all()
+        return self.client(name)
+
+    def revoke(self, name: str) -> None:
+        """Refuse `name` from now on (a running broker after its `reload_keys`). The name stays in `list()` as revoked
+        and may be created anew. Raises `UnknownKey`, `RevokedKey` when it is already, `ProtectedKey` for the
+        service's."""
+        if name == SERVICE:
+            raise ProtectedKey(name)
+        with self._locked():
+            self._read_all()
+            self._require(name)
+            self._public_path(name).replace(self._marker(name))
+            self._secret_path(name).unlink(missing_ok=True)
+            self._read_all()
+
+    def list(self) -> "list[KeyInfo]":
+        """Every client key by name, the revoked ones too."""
+        revoked = [
+            KeyInfo(path.stem, certificate.role, certificate.public, True)
+            for path, certificate in self._certificates(self._revoked)
+            if path.stem not in self._by_name
+        ]
+        return sorted([*self._by_name.values(), *revoked], key=lambda info: info.name)
+
+    def client(self, name: str) -> CurveIdentity:
+        """What `name` needs to connect. Raises `UnknownKey` or `RevokedKey`."""
+        if name not in self._by_name:
+            self._read_all()
+        self._require(name)
+        path = self._secret_path(name)
+        if not path.exists():
+            raise UnknownKey(name, f"its secret half is not in {self._secrets}")
+        certificate = read(path)
+        return CurveIdentity(name, certificate.public, certificate.require_secret(path))
+
+    def server(self) -> CurveKeys:
+        """The broker's own key pair; `ensure` makes it."""
+        path = self._folder / f"{_SERVER}.key_secret"
+        if not path.exists():
+            raise UnknownKey(_SERVER, f"there is no {path}")
+        certificate = read(path)
+        return CurveKeys(certificate.public, certificate.require_secret(path))
+
+    def role_of(self, name: str) -> str:
+        """The role of the live key `name`; raises `UnknownKey` or `RevokedKey`."""
+        return self._require(name).role
+
+    def lookup(self, public_key_z85: str) -> tuple[str, str] | None:
+        """(name, role) of the live key with this public half, from memory."""
+        info = self._by_public.get(public_key_z85)
+        return None if info is None else (info.name, info.role)
+
+    def snapshot(self) -> dict[str, tuple[str, str]]:
+        """Name → (public, role) of every live key, from memory; two of them tell what a reload changed."""
+        return {name: (info.public, info.role) for name, info in self._by_name.items()}
+
+    # Files.
+
+    def _public_path(self, name: str) -> Path:
+        return self._clients / f"{name}.key"
+
+    def _secret_path(self, name: str) -> Path:
+        return self._secrets / f"{name}.key_secret"
+
+    def _marker(self, name: str) -> Path:
+        return self._revoked / f"{name}.key"
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        for folder in (self._folder, self._clients, self._secrets, self._revoked):
+            make_folder(folder)
+        handle = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _ensure_pair(self, name: str, role: str | None, public_folder: Path) -> None:
+        """The secret file comes first and holds both halves, so that a crash between the two heals here."""
+        server = public_folder == self._folder
+        secret_path = self._folder / f"{name}.key_secret" if server else self._secret_path(name)
+        public_path = public_folder / f"{name}.key"
+        if public_path.exists() and not server:
+            return
+        if not secret_path.exists():
+            public, secret = (half.decode() for half in zmq.curve_keypair())
+            write_new(secret_path, Certificate(name, role or "", public, secret))
+        if not public_path.exists():
+            certificate = read(secret_path)
+            write_new(public_path, Certificate(name, role or "", certificate.public))
+
+    def _read_all(self) -> None:
+        """Build the new index first: a broken file leaves the old one in force."""
+        check_private(self._folder)
+        by_name = {
+            path.stem: KeyInfo(path.stem, certificate.role, certificate.public, False)
+            for path, certificate in self._certificates(self._clients)
+        }
+        self._by_name = by_name
+        self._by_public = {info.public: info for info in by_name.values()}
+
+    def _certificates(self, folder: Path) -> Iterator[tuple[Path, Certificate]]:
+        for path in sorted(folder.glob("*.key")):
+            yield path, read(path)
+
+    def _require(self, name: str) -> KeyInfo:
+        info = self._by_name.get(name)
+        if info is None:
+            raise RevokedKey(name) if self._marker(name).exists() else UnknownKey(name)
+        return info
+
+    def _check_free(self, name: str) -> None:
+        for other in self._by_name:
+            if other == name:
+                raise KeyExists(name)
+            if other.startswith(name) or name.startswith(other):
+                raise KeyNameConflict(name, other)
