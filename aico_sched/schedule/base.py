@@ -49,9 +49,7 @@ class Schedule(ABC):
     def latest_at_or_before(self, now_us: int, after_us: int, anchor_us: int | None = None) -> int | None:
         """The newest fire in (after_us, now_us], or None; its cost does not grow with the number of fires."""
 
-    def count_between(
-        self, after_us: int, until_us: int, anchor_us: int | None = None, limit: int = 10_000
-    ) -> int:
+    def count_between(self, after_us: int, until_us: int, anchor_us: int | None = None, limit: int = 10_000) -> int:
         """How many fires lie in (after_us, until_us]: exact up to `limit`, and `limit` if there are more."""
         count = 0
         fire = self.next_after(after_us, anchor_us)

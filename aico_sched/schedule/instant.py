@@ -36,11 +36,11 @@ def from_datetime(dt: datetime) -> int:
         ScheduleError: the datetime is naive, or its UTC time lies outside the years 1 to 9999.
     """
     if dt.utcoffset() is None:
-        raise _bad(str(dt), "has no UTC offset", "Attach a time zone, such as datetime(..., tzinfo=UTC).")
+        raise _bad(dt.isoformat(), "has no UTC offset", "Attach a time zone, such as datetime(..., tzinfo=UTC).")
     delta = dt - EPOCH
     us = (delta.days * 86_400 + delta.seconds) * SECOND + delta.microseconds
     if not MIN_US <= us <= MAX_US:
-        raise _bad(str(dt), "is outside the years 1 to 9999 in UTC", "Use a nearer time.")
+        raise _bad(dt.isoformat(), "is outside the years 1 to 9999 in UTC", "Use a nearer time.")
     return us
 
 

@@ -49,9 +49,7 @@ class IntervalSchedule(Schedule):
         fire = anchor + count * self.interval_us
         return fire if count >= 1 and fire > after_us else None
 
-    def count_between(
-        self, after_us: int, until_us: int, anchor_us: int | None = None, limit: int = 10_000
-    ) -> int:
+    def count_between(self, after_us: int, until_us: int, anchor_us: int | None = None, limit: int = 10_000) -> int:
         """How many fires lie in (after_us, until_us], at most `limit`; in constant time."""
         anchor = anchor_us or 0
         last = (until_us - anchor) // self.interval_us
