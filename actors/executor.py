@@ -7,8 +7,11 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Protocol
 
+import structlog
+
 from aico_sched.clock import Clock
-from aico_sched.execution.attempt import Attempt, TaskLoader, ended_unbegun, run_attempt
+from aico_sched.execution.attempt import Attempt, TaskLoader, broken, ended_unbegun, run_attempt
+from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor, handles
 from aico_sched.tasks.context import TaskPorts
 from aico_sched.topics import names
@@ -25,6 +28,8 @@ from aico_sched.topics.internal import (
     Capacity,
     Empty,
 )
+
+log = structlog.get_logger(__name__)
 
 
 class Registry(TaskLoader, Protocol):
@@ -97,9 +102,14 @@ class ExecutorActor(Actor):
     async def _run(self, attempt: Attempt) -> None:
         """The child task. It touches nothing of this instance but what never changes."""
         effects = self.effects
-        end = await run_attempt(
-            attempt, self._registry, self._ports(attempt), self._data_dir, self.clock, random.random
-        )
+        try:
+            end = await run_attempt(
+                attempt, self._registry, self._ports(attempt), self._data_dir, self.clock, random.random
+            )
+        except Exception as error:
+            # A mistake of ours; without this the execution would look as if it ran for ever.
+            log.error("attempt_broke", execution_id=attempt.start.execution_id, **described(error))
+            end = broken(attempt, error, self.clock)
         effects.post(names.ATTEMPT_DONE, end)
 
     # Ending.

@@ -41,14 +41,15 @@ class Defaults:
     max_retry_delay: float
 
     def retry(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The retry policy of a task with these options."""
-        policy: dict[str, Any] | None = options.get("retry")
-        return policy or {
+        """The whole retry policy of a task with these options."""
+        given = options.get("retry") or {}
+        return {
             "max_attempts": self.max_attempts,
             "delay": self.retry_delay,
             "max_delay": self.max_retry_delay,
             "multiplier": 2.0,
             "jitter": "none",
+            **{name: value for name, value in given.items() if value is not None},
         }
 
     def timeout_of(self, options: Mapping[str, Any]) -> float:
@@ -133,8 +134,8 @@ def plan_slot(task: DueTask, schedule: Schedule, now_us: int) -> Slot | None:
         due_us=task.next_run_us,
         scheduled_for_us=chosen if chosen is not None else newest,
         next_run_us=0 if last else _within_end(following, task.options) or 0,
-        run=chosen is not None,
-        reason="catchup" if chosen is not None and (chosen < newest or (backlog and chosen != newest)) else "",
+        action="none" if chosen is None else "catchup" if chosen < newest else "run",
+        reason="",
         missed=missed,
         missed_from_us=oldest,
     )

@@ -57,11 +57,11 @@ class RetryPolicy(Payload):
     """What happens after a failed attempt. The delay before retry n is `delay * multiplier**(n-1)`, at most
     `max_delay`; with `jitter: full` it is drawn evenly from zero to that."""
 
-    max_attempts: int = Field(ge=1, le=100, description="attempts in all, the first included")
-    delay: Seconds = Field(description="seconds before the first retry")
-    max_delay: Seconds = Field(description="longest delay between two attempts, seconds")
-    multiplier: float = Field(default=2.0, ge=1, le=100, allow_inf_nan=False)
-    jitter: Literal["none", "full"] = "none"
+    max_attempts: int | None = Field(default=None, ge=1, le=100, description="in all, the first included; default 4")
+    delay: Seconds | None = Field(default=None, description="seconds before the first retry; default 60")
+    max_delay: Seconds | None = Field(default=None, description="longest delay between attempts; default 3600")
+    multiplier: float | None = Field(default=None, ge=1, le=100, allow_inf_nan=False, description="default 2")
+    jitter: Literal["none", "full"] | None = Field(default=None, description="default none")
 
 
 class TaskOptions(Payload):

@@ -15,12 +15,14 @@ from aico_sched.clock import Clock, Timeout
 from aico_sched.execution.retry import next_attempt_in
 from aico_sched.json_text import compact
 from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult
+from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext, TaskPorts
+from aico_sched.tasks.errors import InvalidTaskConfig
 from aico_sched.topics import limits
 from aico_sched.topics.internal import AttemptEnd, AttemptStart
 
 SECOND = 1_000_000
-PERMANENT = (ValueError, TypeError, PermanentError)
+PERMANENT = (ValueError, TypeError, PermanentError, InvalidTaskConfig)
 """Errors after which the same attempt would fail the same way (the seeds' rule)."""
 
 
@@ -65,7 +67,7 @@ async def run_attempt(
     try:
         async with clock.timeout(start.timeout) as deadline:
             task_class = loader.load(start.task_class)
-            result = TaskResult.of(await task_class().execute(_context(attempt, task_class, ports, data_dir)))
+            result = await _execute(task_class, _context(attempt, task_class, ports, data_dir))
         if not result.success:
             raise TaskFailed(result.message or "the task said that it failed")
         end = _ended(attempt, started_us, clock, "succeeded", None, result=_json(result))
@@ -81,10 +83,23 @@ async def run_attempt(
     return end
 
 
+async def _execute(task_class: type[BaseTask], context: TaskContext[BaseModel]) -> TaskResult:
+    """A fresh instance's one run; its last progress is out before its end is."""
+    try:
+        return TaskResult.of(await task_class().execute(context))
+    finally:
+        context.flush_progress()
+
+
 def ended_unbegun(attempt: Attempt, clock: Clock) -> AttemptEnd:
     """The end, as `attempt.end_as` says, of an attempt that never began."""
     assert attempt.end_as is not None
     return _ended(attempt, clock.now_us(), clock, *attempt.end_as)
+
+
+def broken(attempt: Attempt, error: Exception, clock: Clock) -> AttemptEnd:
+    """The end of an attempt whose running went wrong in our own code; it is not retried."""
+    return _ended(attempt, clock.now_us(), clock, "failed", "the scheduler could not run it", error=error)
 
 
 def _context(attempt: Attempt, task_class: type[BaseTask], ports: TaskPorts, data_dir: Path) -> TaskContext[BaseModel]:
@@ -95,7 +110,7 @@ def _context(attempt: Attempt, task_class: type[BaseTask], ports: TaskPorts, dat
         attempt=start.attempt,
         scheduled_for_us=start.scheduled_for_us,
         trigger=start.trigger,
-        config=task_class.Config.model_validate(start.config),
+        config=bind_config(task_class, start.config),
         data_dir=data_dir / start.task_id,
         ports=ports,
     )

@@ -14,6 +14,7 @@ import structlog
 import zmq
 
 from aico_sched.clock import Clock, Timer
+from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor, Child, internal_error
 from aico_sched.runtime.readiness import Readiness, drain
 from aico_sched.runtime.router import Router, unpack
@@ -154,6 +155,7 @@ class Cell:
         finally:
             watch.close()
             await self._end_children()
+            self._router.close_mailbox(self.name)
             unsent = sum(len(queue) for queue in self._overflow.values())
             self._router.settle(len(self._pending) + unsent + self._empty_mailbox())
             self._mailbox.close()
@@ -300,7 +302,7 @@ class Cell:
         topic, body = self._pending.popleft()
         self._crashes_here = 0
         self.figures["dropped"] += 1
-        log.critical("message_dropped", actor=self.name, topic=topic, error=repr(error), exc_info=error)
+        log.critical("message_dropped", actor=self.name, topic=topic, **described(error))
         self._router.settle(1)
         entry = self.kind.handlers.get(topic)
         if entry is not None and entry[1] is Request:
@@ -325,7 +327,7 @@ class Cell:
             del self._tasks[key]
         if not task.cancelled() and (error := task.exception()) is not None:
             # A child reports its own failures by message; one that escapes is a bug in the reporting.
-            log.error("child_failed", actor=self.name, child=key, exc_info=error)
+            log.error("child_failed", actor=self.name, child=key, **described(error))
         self._wake.set()
 
     def _release(self, key: str) -> None:

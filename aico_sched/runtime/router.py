@@ -33,6 +33,7 @@ class Router:
         self._pushes: dict[str, zmq.Socket[bytes]] = {}
         self._table: dict[str, tuple[str, ...]] = {}
         self._waiting: dict[str, tuple[Readiness, list[Callable[[], None]]]] = {}
+        self._closed: set[str] = set()
         self.sent = 0
         self.settled = 0
         self._quiet = asyncio.Event()
@@ -61,11 +62,18 @@ class Router:
 
     def push(self, name: str, frames: list[bytes]) -> bool:
         """Put `frames`, counted before, into the mailbox of `name`; False when it is full."""
+        if name in self._closed:
+            self.settle(1)
+            return True
         try:
             self._pushes[name].send_multipart(frames, zmq.NOBLOCK)
         except zmq.Again:
             return False
         return True
+
+    def close_mailbox(self, name: str) -> None:
+        """The actor `name` has ended: what is sent to it from now on goes nowhere."""
+        self._closed.add(name)
 
     def post(self, topic: str, message: tuple[Any, ...]) -> list[tuple[str, list[bytes]]]:
         """Pack `message` once and push it to every destination; returns those whose mailbox was full."""

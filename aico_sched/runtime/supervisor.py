@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from aico_sched.clock import Clock
+from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor
 from aico_sched.runtime.cell import Cell, Fault, stop_message
 from aico_sched.runtime.router import Router, pack
@@ -151,7 +152,7 @@ class Supervisor:
         crashes.append(now)
         while crashes and crashes[0] < now - self._policy.restart_window:
             crashes.popleft()
-        log.error("actor_crashed", actor=cell.name, crashes=len(crashes), error=repr(error), exc_info=error)
+        log.error("actor_crashed", actor=cell.name, crashes=len(crashes), **described(error))
         if self._starting:
             raise error
         if len(crashes) > self._policy.restart_budget:

@@ -1,0 +1,279 @@
+"""The bridge actor: the only one with a socket on the bus. Commands come in through it, replies and events go out."""
+
+import secrets
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import structlog
+
+from aico_sched.clock import Clock
+from aico_sched.intake import Refused, accept
+from aico_sched.runtime.actor import Actor, handles
+from aico_sched.topics import limits, names
+from aico_sched.topics.envelope import Envelope, Unreadable, decode, encode, new_envelope
+from aico_sched.topics.errors import CommandError, ErrorCode
+from aico_sched.topics.internal import (
+    Audit,
+    BusPublish,
+    BusReply,
+    BusRequest,
+    Empty,
+    EventRecord,
+    EventsCommitted,
+    EventsPublished,
+    EventsRefilled,
+    Heartbeat,
+    ReplyReady,
+)
+from aico_sched.topics.registry import COMMANDS
+
+log = structlog.get_logger(__name__)
+
+INTAKE = 200
+"""Frames taken from the bus in one turn."""
+
+UNSENT_LIMIT = 10_000
+"""Messages that may wait for a bus that does not take them; beyond it the bridge crashes and refills."""
+
+READY_TIMEOUT = 15.0
+EXPIRES_AFTER_BEATS = 3
+
+
+class Endpoint(Protocol):
+    """A place on the bus (`bus.endpoint.BusEndpoint`)."""
+
+    def connect(self) -> None: ...
+    def subscribe(self, prefix: str) -> None: ...
+    async def ready(self, timeout: float) -> None: ...
+    def send(self, topic: str, body: bytes) -> bool: ...
+    def receive(self, limit: int) -> list[tuple[str, bytes]]: ...
+    def on_readable(self, callback: Callable[[], None]) -> None: ...
+    def close(self) -> None: ...
+
+
+class BusBlocked(RuntimeError):
+    """The bus has not taken a message for so long that too many wait."""
+
+
+class BridgeActor(Actor):
+    """Validates what comes in, so that nobody behind it has to, and publishes what is durable.
+
+    `role_of` tells the role of a sender by name, `may_publish` whether a role may publish a topic.
+    """
+
+    name = "bridge"
+
+    def __init__(
+        self,
+        clock: Clock,
+        make_endpoint: Callable[[], Endpoint],
+        source: str,
+        role_of: Callable[[str], str],
+        may_publish: Callable[[str, str, str], bool],
+        *,
+        heartbeat_interval: float,
+        private_replies: bool,
+    ) -> None:
+        super().__init__(clock)
+        self._make_endpoint, self._source = make_endpoint, source
+        self._role_of, self._may_publish = role_of, may_publish
+        self._heartbeat_interval, self._private_replies = heartbeat_interval, private_replies
+        self._endpoint: Endpoint | None = None
+        self._own_replies = f"{names.REPLY}{source}.{secrets.token_hex(16)}"
+        self._unsent: deque[tuple[str, bytes]] = deque()
+        self._refilled = False
+        self._quiet = False
+        self.figures = {"received": 0, "refused": 0, "replies": 0, "events": 0, "published": 0, "unsent_max": 0}
+
+    async def on_start(self) -> None:
+        self._endpoint = self._make_endpoint()
+        self._endpoint.connect()
+        for topic in COMMANDS:
+            self._endpoint.subscribe(topic)
+        self._endpoint.subscribe(self._own_replies)
+        await self._endpoint.ready(READY_TIMEOUT)
+        self._endpoint.on_readable(self.effects.wake)
+        self.send(names.EVENTS_REFILL, Empty())
+
+    async def on_stop(self) -> None:
+        if self._endpoint is not None:
+            self._endpoint.close()
+
+    # In.
+
+    @handles(names.QUIESCE, Empty)
+    def quiesce(self, _: Empty) -> None:
+        """The service is about to stop: take no more commands, go on sending."""
+        self._quiet = True
+        self._say_availability("stopping", {})
+
+    def take_input(self) -> bool:
+        self._flush()
+        if self._quiet or self._unsent:
+            return False
+        assert self._endpoint is not None
+        frames = self._endpoint.receive(INTAKE)
+        for topic, body in frames:
+            if topic.startswith(self._own_replies):
+                self._take_reply(body)
+            else:
+                self._take_command(topic, body)
+        return len(frames) == INTAKE
+
+    def wake_at(self) -> float | None:
+        # The bus does not tell when it has room again; a full one is rare.
+        return self.clock.monotonic() + 0.01 if self._unsent else None
+
+    def _take_command(self, topic: str, body: bytes) -> None:
+        self.figures["received"] += 1
+        try:
+            request = accept(topic, body, self._role_of, private_replies=self._private_replies)
+        except Refused as refused:
+            self._refuse(topic, refused)
+        else:
+            self.send(topic, request)
+
+    def _refuse(self, topic: str, refused: Refused) -> None:
+        """Say no to the sender, where the message tells who that is, and to the audit trail always."""
+        self.figures["refused"] += 1
+        error = refused.error
+        line = Audit(
+            self.clock.now_us(), refused.source, refused.role, topic, refused.target, error.code, error.message[:500]
+        )
+        self.send(names.AUDIT, line)
+        if refused.reply_to:
+            self._reply(refused.reply_to, refused.correlation_id, error.as_reply())
+
+    def _take_reply(self, body: bytes) -> None:
+        """The answer to a task's request; its correlation id begins with the execution's."""
+        try:
+            envelope = decode(body)
+        except Unreadable as error:
+            log.warning("unreadable_reply", error=error.message)
+            return
+        execution_id, _, correlation_id = envelope.attributes.get("correlation_id", "").partition("/")
+        self.send(names.BUS_REPLY, BusReply(execution_id, correlation_id, envelope.payload))
+
+    # Out.
+
+    @handles(names.REPLY_READY, ReplyReady)
+    def reply_ready(self, reply: ReplyReady) -> None:
+        """An actor has answered."""
+        self._reply(reply.reply_to, reply.correlation_id, reply.body)
+
+    def _reply(self, topic: str, correlation_id: str, payload: dict[str, Any]) -> None:
+        self.figures["replies"] += 1
+        attributes = {"correlation_id": correlation_id}
+        body = encode(new_envelope(topic, self._source, payload, attributes=attributes))
+        if len(body) > limits.MAX_FRAME_BYTES:
+            message = f"the answer is {len(body)} bytes long; ask for less with `limit`"
+            refusal = CommandError(ErrorCode.TOO_LARGE, message, field="limit").as_reply()
+            body = encode(new_envelope(topic, self._source, refusal, attributes=attributes))
+        self.effects.call(self._publish, topic, body)
+
+    @handles(names.EVENTS_COMMITTED, EventsCommitted)
+    def committed(self, committed: EventsCommitted) -> None:
+        """Events that are durable. Until the refill is through they are part of it."""
+        if self._refilled:
+            self._publish_events(committed.events)
+
+    @handles(names.EVENTS_REFILLED, EventsRefilled)
+    def refilled(self, refilled: EventsRefilled) -> None:
+        """Events that may not have been published before the bridge, or the service, started."""
+        self._publish_events(refilled.events)
+        self._refilled = refilled.done
+        if not refilled.done:
+            self.send(names.EVENTS_REFILL, Empty())
+
+    def _publish_events(self, rows: list[EventRecord]) -> None:
+        if not rows:
+            return
+        self.figures["events"] += len(rows)
+        for row in rows:
+            event = EventRecord(*row)
+            attributes = {"seq": str(event.seq)}
+            envelope = Envelope(
+                event.message_id, event.timestamp, self._source, event.topic, "1.0", attributes, event.body
+            )
+            self.effects.call(self._publish, event.topic, encode(envelope))
+        self.send(names.EVENTS_PUBLISHED, EventsPublished(rows[-1][0]))
+
+    @handles(names.HEARTBEAT, Heartbeat)
+    def heartbeat(self, beat: Heartbeat) -> None:
+        """Tell the bus that the service is here."""
+        if not self._quiet:
+            self._say_availability("ready", beat.sequences)
+
+    def _say_availability(self, status: str, sequences: dict[str, int]) -> None:
+        envelope = new_envelope(names.AVAILABILITY, self._source, {})
+        payload = {
+            "instance": self._source,
+            "status": status,
+            "at": envelope.timestamp,
+            "expires_in": EXPIRES_AFTER_BEATS * self._heartbeat_interval,
+            "seq": sequences,
+        }
+        self.effects.call(self._publish, names.AVAILABILITY, encode(envelope._replace(payload=payload)))
+
+    # Messages of tasks.
+
+    @handles(names.BUS_PUBLISH, BusPublish)
+    def bus_publish(self, message: BusPublish) -> None:
+        """Publish for a task, as far as its creator may."""
+        self._publish_for_task(message, {})
+
+    @handles(names.BUS_REQUEST, BusRequest)
+    def bus_request(self, request: BusRequest) -> None:
+        """Ask another module for a task; the reply comes back on this bridge's own topic."""
+        correlation_id = f"{request.execution_id}/{request.correlation_id}"
+        more = {"correlation_id": correlation_id, "reply_to": self._own_replies}
+        if not self._publish_for_task(BusPublish(*request.message), more):
+            refusal = CommandError(ErrorCode.PERMISSION_DENIED, "the task's creator may not publish on this topic")
+            reply = BusReply(request.execution_id, request.correlation_id, refusal.as_reply())
+            self.send(names.BUS_REPLY, reply)
+
+    def _publish_for_task(self, message: BusPublish, more: dict[str, str]) -> bool:
+        allowed = not message.topic.startswith(names.ROOT) and self._may_publish(
+            message.role, message.source, message.topic
+        )
+        if not allowed:
+            detail = f"a task of {message.source} ({message.role}) may not publish on {message.topic}"
+            line = Audit(
+                self.clock.now_us(),
+                message.source,
+                message.role,
+                "bus.publish",
+                message.topic,
+                ErrorCode.PERMISSION_DENIED,
+                detail,
+            )
+            self.send(names.AUDIT, line)
+            log.warning("publish_refused", topic=message.topic, creator=message.source, role=message.role)
+            return False
+        attributes = {**message.attributes, "created_by": message.source, **more}
+        envelope = new_envelope(message.topic, self._source, message.payload, attributes=attributes)
+        self.figures["published"] += 1
+        self.effects.call(self._publish, message.topic, encode(envelope))
+        return True
+
+    # The socket.
+
+    def _publish(self, topic: str, body: bytes) -> None:
+        assert self._endpoint is not None
+        if self._unsent or not self._endpoint.send(topic, body):
+            self._unsent.append((topic, body))
+            self.figures["unsent_max"] = max(self.figures["unsent_max"], len(self._unsent))
+            if len(self._unsent) > UNSENT_LIMIT:
+                raise BusBlocked(f"{len(self._unsent)} messages wait for the bus")
+
+    def _flush(self) -> None:
+        assert self._endpoint is not None
+        while self._unsent and self._endpoint.send(*self._unsent[0]):
+            self._unsent.popleft()
+
+    def may_stop(self) -> bool:
+        return not self._unsent
+
+    def report(self) -> dict[str, Any]:
+        return {**self.figures, "unsent": len(self._unsent)}

@@ -1,0 +1,123 @@
+"""From a frame of the bus to a validated request, or to a refusal that tells the sender what to mend. Pure."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from aico_sched.topics import limits, names
+from aico_sched.topics.envelope import Envelope, Unreadable, decode
+from aico_sched.topics.errors import CommandError, ErrorCode
+from aico_sched.topics.internal import Request
+from aico_sched.topics.registry import COMMANDS
+
+RoleOf = Callable[[str], str]
+
+
+class Refused(Exception):
+    """A message that is no acceptable command. `reply_to` is empty when it does not tell whom to answer."""
+
+    def __init__(
+        self,
+        error: CommandError,
+        *,
+        source: str = "",
+        role: str = "",
+        target: str = "",
+        reply_to: str = "",
+        correlation_id: str = "",
+    ) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.source, self.role, self.target = source, role, target
+        self.reply_to, self.correlation_id = reply_to, correlation_id
+
+
+def accept(topic: str, body: bytes, role_of: RoleOf, *, private_replies: bool) -> Request:
+    """The request in `body`; raises `Refused`.
+
+    With `private_replies`, as on the hosted bus, a sender may ask for its answer only on a topic of its own.
+    """
+    try:
+        envelope = decode(body)
+    except Unreadable as error:
+        raise _refused_unreadable(error) from error
+    role = role_of(envelope.source)
+    reply_to, correlation_id = _return_address(envelope._asdict())
+    try:
+        if private_replies and not _is_own(reply_to, envelope.source):
+            reply_to = f"{names.REPLY}{envelope.source}"
+            message = f"attributes.reply_to must be {names.REPLY}{envelope.source} or begin with it and a dot"
+            raise CommandError(ErrorCode.PERMISSION_DENIED, message, field="attributes.reply_to")
+        payload = _validated(topic, envelope)
+    except CommandError as error:
+        target = str(envelope.payload.get("task_id", ""))[: limits.MAX_ID_CHARS]
+        raise Refused(
+            error,
+            source=envelope.source,
+            role=role,
+            target=target,
+            reply_to=reply_to,
+            correlation_id=correlation_id,
+        ) from error
+    return Request(envelope.message_id, envelope.source, role, reply_to, correlation_id, "msgpack", payload)
+
+
+def _validated(topic: str, envelope: Envelope) -> dict[str, Any]:
+    """The payload as plain data, only the fields that were given."""
+    command = COMMANDS.get(topic)
+    if command is None:
+        message = f"{topic} is no command; the commands are {', '.join(sorted(COMMANDS))}"
+        raise CommandError(ErrorCode.INVALID_MESSAGE, message, field="topic")
+    if envelope.message_type != topic:
+        message = f"message_type is {envelope.message_type!r}, but the message was published on {topic}"
+        raise CommandError(ErrorCode.INVALID_MESSAGE, message, field="message_type")
+    try:
+        model = command.payload.model_validate(envelope.payload)
+    except ValidationError as error:
+        raise _invalid(error) from error
+    return model.model_dump(mode="json", exclude_unset=True)
+
+
+def _invalid(error: ValidationError) -> CommandError:
+    """The first thing that is wrong with a payload, and how many more there are."""
+    problems = error.errors(include_url=False, include_context=False)
+    first = problems[0]
+    field = ".".join(str(part) for part in first["loc"]) or "payload"
+    message = f"{field}: {first['msg']}"
+    if len(problems) > 1:
+        others = sorted({".".join(str(part) for part in problem["loc"]) for problem in problems[1:]})
+        message += f" (also wrong: {', '.join(others[:10])})"
+    return CommandError(ErrorCode.INVALID_MESSAGE, message, field=field)
+
+
+def _refused_unreadable(error: Unreadable) -> Refused:
+    source = error.partial.get("source")
+    if not isinstance(source, str) or not 0 < len(source) <= limits.MAX_ID_CHARS:
+        return Refused(CommandError(error.code, error.message, **error.details))
+    reply_to, correlation_id = _return_address(error.partial)
+    if not _is_own(reply_to, source):
+        reply_to = f"{names.REPLY}{source}"
+    return Refused(
+        CommandError(error.code, error.message, **error.details),
+        source=source,
+        reply_to=reply_to,
+        correlation_id=correlation_id,
+    )
+
+
+def _return_address(message: Mapping[str, Any]) -> tuple[str, str]:
+    """Where the answer goes and what it refers to, from whatever can be read of a message."""
+    attributes = message.get("attributes")
+    attributes = attributes if isinstance(attributes, dict) else {}
+    reply_to, correlation_id = attributes.get("reply_to"), attributes.get("correlation_id")
+    if not isinstance(reply_to, str) or not 0 < len(reply_to) <= limits.MAX_TOPIC_BYTES:
+        reply_to = f"{names.REPLY}{message['source']}"
+    if not isinstance(correlation_id, str) or not 0 < len(correlation_id) <= limits.MAX_ID_CHARS:
+        correlation_id = message.get("message_id")
+    return reply_to, correlation_id if isinstance(correlation_id, str) else ""
+
+
+def _is_own(reply_to: str, source: str) -> bool:
+    own = f"{names.REPLY}{source}"
+    return reply_to == own or reply_to.startswith(f"{own}.")

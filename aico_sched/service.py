@@ -1,0 +1,428 @@
+"""The composition root: the only place that knows every concrete class, and wires them into a running service."""
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+import zmq
+
+from aico_sched import __version__
+from aico_sched.actors.bridge import BridgeActor
+from aico_sched.actors.executor import ExecutorActor
+from aico_sched.actors.health import HealthActor
+from aico_sched.actors.scheduler import SchedulerActor
+from aico_sched.actors.store import StoreActor
+from aico_sched.bus.access import AccessRules
+from aico_sched.bus.address import BusAddress
+from aico_sched.bus.broker import Broker
+from aico_sched.bus.endpoint import BusEndpoint
+from aico_sched.clock import Clock, SystemClock
+from aico_sched.health import Thresholds
+from aico_sched.host import HostSampler, PsutilSampler
+from aico_sched.logs import configure_logging, described
+from aico_sched.planning import Defaults
+from aico_sched.runtime.cell import Fault
+from aico_sched.runtime.router import Router
+from aico_sched.runtime.supervisor import Plan, Policy, Supervisor
+from aico_sched.schedule import configure_caches
+from aico_sched.security.database_key import database_key
+from aico_sched.security.keys import KeyRing
+from aico_sched.settings import Settings
+from aico_sched.store.connection import Database
+from aico_sched.tasks.catalogue import Arranged, Catalogue
+from aico_sched.tasks.registry import BUILTIN_MODULES, TaskRegistry
+
+log = structlog.get_logger(__name__)
+
+STOP_ORDER = ("scheduler", "executor", "health", "bridge", "store")
+GENERIC_MODULES = ("aico_sched.tasks.bus", "aico_sched.tasks.demo")
+SERVICE_FILE = "service.json"
+
+
+class SchedulerService:
+    """A scheduler inside the running event loop.
+
+    >>> async with SchedulerService(Settings.load()) as service:
+    ...     await service.wait()
+
+    `start` raises what is wrong (a typed error that says what to do) and leaves nothing running. `wait` returns when
+    `stop` was asked for, and raises when the service cannot go on. With `scheduler.enabled: false` it starts nothing.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        sampler: HostSampler | None = None,
+        fault: Fault | None = None,
+    ) -> None:
+        self.settings = settings
+        self._clock = clock or SystemClock()
+        self._sampler = sampler
+        self._fault = fault
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._broker: Broker | None = None
+        self._router: Router | None = None
+        self._supervisor: Supervisor | None = None
+        self._stop_asked = asyncio.Event()
+        self.address: BusAddress | None = None
+        self.server_public_key: str | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def running(self) -> bool:
+        """Whether the actors are up."""
+        return self._supervisor is not None and not self._supervisor.failed.is_set()
+
+    async def start(self) -> None:
+        """Open the bus and the database and start the actors. Does nothing if it runs already."""
+        if self._supervisor is not None:
+            return
+        if not self.settings.scheduler.enabled:
+            log.info("scheduler_disabled", hint="scheduler.enabled is false: nothing was started")
+            return
+        configure_caches(self.settings.scheduler.cache_size)
+        self._context = zmq.Context()
+        try:
+            keys = await self._open_bus()
+            await self._start_actors(keys)
+        except BaseException:
+            await self.stop()
+            raise
+        self._announce()
+        log.info("service_started", bus=str(self.address), data_dir=str(self.settings.data_dir), version=__version__)
+
+    async def stop(self) -> None:
+        """Stop in order: no more commands, running tasks may finish for `scheduler.shutdown_grace` seconds, then are
+        interrupted; everything is recorded and published before the bus closes. Safe to call twice."""
+        self._stop_asked.set()
+        if self._supervisor is not None:
+            supervisor, self._supervisor = self._supervisor, None
+            await supervisor.stop(STOP_ORDER)
+        if self._router is not None:
+            self._router.close()
+            self._router = None
+        if self._broker is not None:
+            await self._broker.stop()
+            self._broker = None
+        if self._context is not None:
+            self._forget()
+            self._context.destroy(linger=0)
+            self._context = None
+
+    def ask_to_stop(self) -> None:
+        """Let `wait` return; for signal handlers."""
+        self._stop_asked.set()
+
+    async def wait(self) -> None:
+        """Until somebody asks for the end. Raises the error of an actor that is past saving."""
+        if self._supervisor is None:
+            return
+        waits = [asyncio.create_task(event.wait()) for event in (self._stop_asked, self._supervisor.failed)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        if self._supervisor is not None and self._supervisor.failure is not None:
+            raise self._supervisor.failure
+
+    # The bus.
+
+    async def _open_bus(self) -> KeyRing:
+        """Host a bus, or find the one to join."""
+        keys = KeyRing(self.settings.data_dir / "keys")
+        keys.ensure()
+        bus = self.settings.bus
+        if bus.joined is not None:
+            self.address = BusAddress.of(*bus.joined)
+            return keys
+        assert self._context is not None
+        self._broker = make_broker(self._context, keys, self.settings)
+        self.address = await self._broker.start()
+        self.server_public_key = keys.server().public
+        return keys
+
+    def _announce(self) -> None:
+        """Write where the bus is, for clients on this machine."""
+        assert self.address is not None
+        content = {
+            "version": 1,
+            "pid": os.getpid(),
+            "publish": self.address.publish,
+            "subscribe": self.address.subscribe,
+            "server_public_key": self.server_public_key,
+        }
+        write_private(self.settings.data_dir / SERVICE_FILE, json.dumps(content, indent=2) + "\n")
+
+    def _forget(self) -> None:
+        path = self.settings.data_dir / SERVICE_FILE
+        try:
+            if json.loads(path.read_text(encoding="utf-8")).get("pid") == os.getpid():
+                path.unlink()
+        except (OSError, ValueError):
+            log.debug("no_service_file", path=str(path))
+
+    # The actors.
+
+    async def _start_actors(self, keys: KeyRing) -> None:
+        assert self._context is not None
+        scheduler = self.settings.scheduler
+        self._router = Router(self._context, scheduler.mailbox_limit, secrets.token_hex(8))
+        policy = Policy(
+            batch_size=scheduler.batch_size,
+            turn_budget=scheduler.turn_budget,
+            restart_budget=scheduler.restart_budget,
+            restart_window=scheduler.restart_window,
+            stop_timeout=scheduler.shutdown_grace + 30.0,
+            fault=self._fault,
+        )
+        supervisor = Supervisor(self._router, self._clock, policy)
+        await supervisor.start(self._plans(keys))
+        self._supervisor = supervisor
+
+    def _plans(self, keys: KeyRing) -> list[Plan]:
+        """The actors in the order in which they start; each gets what it needs and nothing else."""
+        settings, clock = self.settings, self._clock
+        scheduler = settings.scheduler
+        boot_id = f"{clock.now_us():014x}{secrets.token_hex(3)}"
+        arrangements = Arrangements(settings)
+        claim_ids = iter(range(0, 2**62, 2**32))
+
+        def registry() -> TaskRegistry:
+            return make_registry(settings)
+
+        def store() -> StoreActor:
+            return StoreActor(
+                clock,
+                lambda: open_database(settings),
+                Catalogue(registry(), arrangements.of),
+                defaults(settings),
+                boot_id,
+                event_retention=scheduler.event_retention,
+                message_id_retention=scheduler.message_id_retention,
+                heartbeat_interval=scheduler.heartbeat_interval,
+            )
+
+        def health() -> HealthActor:
+            return HealthActor(
+                clock,
+                self._sampler or PsutilSampler(),
+                Thresholds(
+                    scheduler.max_cpu_percent,
+                    scheduler.max_memory_percent,
+                    scheduler.idle_threshold_cpu,
+                    scheduler.idle_threshold_memory,
+                ),
+                actors=STOP_ORDER,
+                check_interval=scheduler.resource_check_interval,
+                version=__version__,
+            )
+
+        def executor() -> ExecutorActor:
+            return ExecutorActor(
+                clock,
+                Classes(registry()),
+                settings.data_dir / "task_data",
+                max_concurrent=scheduler.max_concurrent_tasks,
+                shutdown_grace=scheduler.shutdown_grace,
+            )
+
+        def scheduling() -> SchedulerActor:
+            return SchedulerActor(
+                clock,
+                timezone=settings.timezone,
+                cache_size=scheduler.cache_size,
+                longest_sleep=scheduler.scheduler_interval,
+                first_claim_id=next(claim_ids),
+            )
+
+        return [
+            (StoreActor, store),
+            (HealthActor, health),
+            (ExecutorActor, executor),
+            (SchedulerActor, scheduling),
+            (BridgeActor, self._bridge(keys)),
+        ]
+
+    def _bridge(self, keys: KeyRing) -> Callable[[], BridgeActor]:
+        settings, rules, hosted = self.settings, AccessRules.load(), self.server_public_key is not None
+
+        def role_of(source: str) -> str:
+            return keys.role_of(source) if hosted else JOINED_ROLE
+
+        def endpoint() -> BusEndpoint:
+            assert self._context is not None and self.address is not None
+            identity = keys.client(settings.bus.name) if hosted else None
+            return BusEndpoint(self._context, self.address, settings.bus.name, identity, self.server_public_key)
+
+        def make() -> BridgeActor:
+            return BridgeActor(
+                self._clock,
+                endpoint,
+                settings.bus.name,
+                role_of,
+                rules.may_publish,
+                heartbeat_interval=settings.scheduler.heartbeat_interval,
+                private_replies=hosted,
+            )
+
+        return make
+
+
+JOINED_ROLE = "module"
+"""The role of every sender on a joined bus: nobody is authenticated there (facts.md), so nobody is more than a
+module."""
+
+
+class Classes:
+    """The executor's own view of the task classes."""
+
+    def __init__(self, registry: TaskRegistry) -> None:
+        self._registry = registry
+        registry.discover()
+        self.load = registry.load
+
+    def rescan(self) -> None:
+        """Look for classes anew."""
+        self._registry.discover()
+
+    def cache_stats(self) -> dict[str, Any]:
+        """Figures of the cache of loaded classes."""
+        return {"running_task_classes": self._registry.cache_stats()}
+
+
+class Arrangements:
+    """What `tasks:` in the settings says of each system task. The seeds keep `security.key_rotation` under
+    `maintenance:`, so a security task is looked for there too."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._tasks = settings.tasks
+
+    def of(self, task_id: str) -> Arranged:
+        """The arrangement of a task by its id; an empty one if there is none."""
+        category, _, name = task_id.partition(".")
+        found = self._tasks.get(category, {}).get(name)
+        if found is None and category == "security":
+            found = self._tasks.get("maintenance", {}).get(name)
+        if found is None:
+            return Arranged(True, None, {}, {})
+        return Arranged(found.enabled, found.schedule, found.config, found.options)
+
+
+def make_registry(settings: Settings) -> TaskRegistry:
+    """The task classes the settings name; without `auto_discover` only the generic ones."""
+    scheduler = settings.scheduler
+    if not scheduler.auto_discover:
+        return TaskRegistry(GENERIC_MODULES, use_entry_points=False, cache_size=scheduler.cache_size)
+    return TaskRegistry(
+        (*BUILTIN_MODULES, *scheduler.task_modules),
+        use_entry_points=scheduler.entry_points,
+        user_folder=settings.user_task_folder,
+        cache_size=scheduler.cache_size,
+    )
+
+
+def make_broker(context: "zmq.Context[zmq.Socket[bytes]]", keys: KeyRing, settings: Settings) -> Broker:
+    """The bus the service hosts."""
+    bus = settings.bus
+    return Broker(
+        context,
+        keys,
+        AccessRules.load(),
+        host=bus.host,
+        publish_port=bus.publish_port,
+        subscribe_port=bus.subscribe_port,
+        rate_limit=bus.rate_limit,
+    )
+
+
+def open_database(settings: Settings) -> Database:
+    """The database of the settings, with its key."""
+    key_file = settings.store.key_file or settings.data_dir / "keys" / "database.key"
+    return Database(settings.database_path, database_key(key_file), settings.store.synchronous)
+
+
+def defaults(settings: Settings) -> Defaults:
+    """What tasks fall back to."""
+    scheduler = settings.scheduler
+    return Defaults(
+        timezone=settings.timezone,
+        timeout=scheduler.default_timeout,
+        max_attempts=scheduler.default_retry_count + 1,
+        retry_delay=scheduler.default_retry_delay,
+        max_retry_delay=scheduler.max_retry_delay,
+    )
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file whole or not at all, readable by its owner only."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    temporary.replace(path)
+
+
+def run(settings: Settings) -> int:
+    """Run the service in a loop of its own until SIGTERM or SIGINT. Returns the exit code: 0 after an orderly stop,
+    1 when it could not go on."""
+    configure_logging(settings.scheduler.log_level, settings.scheduler.log_format)
+    return asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    service = SchedulerService(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, service.ask_to_stop)
+    try:
+        async with service:
+            await service.wait()
+    except Exception as error:
+        log.critical("service_failed", **described(error))
+        return 1
+    return 0
+
+
+def run_broker(settings: Settings) -> int:
+    """Run only the bus until SIGTERM or SIGINT, for services in other processes to join."""
+    configure_logging(settings.scheduler.log_level, settings.scheduler.log_format)
+    return asyncio.run(_serve_broker(settings))
+
+
+async def _serve_broker(settings: Settings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    keys = KeyRing(settings.data_dir / "keys")
+    keys.ensure()
+    broker = make_broker(context, keys, settings)
+    try:
+        address = await broker.start()
+        log.info("bus_started", bus=str(address))
+        await stop.wait()
+    finally:
+        await broker.stop()
+        context.destroy(linger=0)
+    return 0
