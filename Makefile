@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml
 	fi
 	@echo "Installing into $(VENV) with $(PYTHON); this takes a few minutes the first time." >&2
 	@$(BIN)/python -c '$(FITS)' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 demo: $(STAMP)  ## run a real service and watch tasks created by another process run (20 s)

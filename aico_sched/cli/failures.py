@@ -13,17 +13,25 @@ def as_failure(error: Exception) -> Failure | None:
     """
     if isinstance(error, Failure):
         return error
+    # First, because the client's own errors of these kinds carry a code as well.
+    if isinstance(error, TimeoutError | ConnectionError):
+        details = getattr(error, "details", None)
+        return Failure(
+            "unreachable", str(error) or "the service does not answer", exit_code=UNREACHABLE, details=details
+        )
     for module, name, convert in _KNOWN:
         kind = getattr(sys.modules.get(module), name, None)
         if kind is not None and isinstance(error, kind):
             return convert(error)
-    if isinstance(error, TimeoutError | ConnectionError):
-        return Failure("unreachable", str(error) or "the service does not answer", exit_code=UNREACHABLE)
     return None
 
 
 def _command_error(error: Any) -> Failure:
     return Failure(str(error.code), error.message, details=error.details)
+
+
+def _address_error(error: Any) -> Failure:
+    return Failure("usage", str(error), exit_code=USAGE)
 
 
 def _configuration_error(error: Any) -> Failure:
@@ -46,6 +54,8 @@ def _key_error(error: Any) -> Failure:
 _KNOWN = (
     ("aico_sched.security.key_names", "KeyRingError", _key_error),
     ("aico_sched.topics.errors", "CommandError", _command_error),
+    ("aico_sched.client.errors", "SchedulerError", _command_error),
+    ("aico_sched.bus.address", "InvalidBusAddress", _address_error),
     ("aico_sched.settings.errors", "ConfigurationError", _configuration_error),
     ("aico_sched.schedule.errors", "ScheduleError", _schedule_error),
 )
