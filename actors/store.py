@@ -1,18 +1,19 @@
 """The store actor: the only writer of the database. A turn is a transaction, so its acknowledgements are durable."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgpack
 
 from aico_sched.clock import Clock
-from aico_sched.planning import Defaults
+from aico_sched.planning import Defaults, WantedTask
 from aico_sched.runtime.actor import Actor, answers, handles, internal_error
 from aico_sched.runtime.cell import TryAgain
 from aico_sched.store.connection import Database
 from aico_sched.store.errors import StoreError
 from aico_sched.store.history import History
-from aico_sched.store.recovery import Recovery, SystemTask
+from aico_sched.store.recovery import Recovery
 from aico_sched.store.runs import Runs
 from aico_sched.store.tasks import Catalogue, Sender, TaskCommands
 from aico_sched.store.unit import Unit
@@ -74,9 +75,9 @@ class Registry(Catalogue, Protocol):
 
     def describe(self) -> list[dict[str, Any]]: ...
     def rescan(self) -> dict[str, Any]: ...
-    def code_file(self, task_class: str) -> str | None: ...
+    def code_file(self, task_class: str) -> Path | None: ...
     def remove_code(self, task_class: str) -> None: ...
-    def system_tasks(self) -> Iterable[SystemTask]: ...
+    def system_tasks(self) -> Iterable[WantedTask]: ...
     def cache_stats(self) -> dict[str, Any]: ...
 
 

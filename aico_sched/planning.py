@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aico_sched.schedule import Schedule, ScheduleError, parse_schedule
 from aico_sched.topics.errors import CommandError, ErrorCode
@@ -55,6 +55,17 @@ class Defaults:
     def timeout_of(self, options: Mapping[str, Any]) -> float:
         """Seconds one attempt may take."""
         return float(options.get("timeout") or self.timeout)
+
+
+class WantedTask(NamedTuple):
+    """A task that exists by itself, as classes and settings together want it."""
+
+    task_id: str
+    task_class: str
+    schedule: str
+    enabled: bool
+    config: Mapping[str, Any]
+    options: Mapping[str, Any]
 
 
 def checked_schedule(text: str, timezone: str) -> Schedule:

@@ -1,10 +1,10 @@
 """What happens to the database before the first tick: an earlier boot's loose ends, system tasks, `@reboot`."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
 
 from aico_sched.json_text import compact
+from aico_sched.planning import WantedTask
 from aico_sched.schedule import parse_rfc3339
 from aico_sched.store.records import TaskRow
 from aico_sched.store.runs import Runs
@@ -14,17 +14,6 @@ from aico_sched.topics.errors import CommandError
 from aico_sched.topics.internal import AttemptEnd
 
 SYSTEM = Sender("aico-sched", "service")
-
-
-class SystemTask(NamedTuple):
-    """A task the service brings itself, with the settings it should have."""
-
-    task_id: str
-    task_class: str
-    schedule: str
-    enabled: bool
-    config: Mapping[str, Any]
-    options: Mapping[str, Any]
 
 
 class Recovery:
@@ -62,7 +51,7 @@ class Recovery:
             task = TaskRow(*row)
             self._runs.enqueue(task.task_id, "schedule", self._unit.now, task.priority)
 
-    def register(self, wanted: Iterable[SystemTask]) -> list[CommandError]:
+    def register(self, wanted: Iterable[WantedTask]) -> list[CommandError]:
         """Create the system tasks that are missing, and bring those in step whose settings changed since the last
         boot. What a user changed by command stays otherwise. Returns what could not be registered."""
         problems = []
@@ -73,7 +62,7 @@ class Recovery:
                 problems.append(error)
         return problems
 
-    def _register(self, task: SystemTask) -> None:
+    def _register(self, task: WantedTask) -> None:
         key = f"system_task:{task.task_id}"
         fingerprint = hashlib.sha256(compact(task).encode()).hexdigest()
         known = self._unit.database.one("get_meta", (key,))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from aico_sched.planning import WantedTask
 from aico_sched.security import permissions
 from aico_sched.tasks.errors import CodeNotRemovable, InvalidTaskConfig, TaskClassError
 from aico_sched.tasks.registry import SystemTask, TaskRegistry
@@ -19,17 +20,6 @@ class Arranged(NamedTuple):
 
     enabled: bool
     schedule: str | None
-    config: Mapping[str, Any]
-    options: Mapping[str, Any]
-
-
-class WantedTask(NamedTuple):
-    """A system task as it should be registered."""
-
-    task_id: str
-    task_class: str
-    schedule: str
-    enabled: bool
     config: Mapping[str, Any]
     options: Mapping[str, Any]
 
