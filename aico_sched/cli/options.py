@@ -9,8 +9,6 @@ import typer
 from aico_sched.cli.errors import usage
 
 PANEL = "Task options"
-RETRY_DEFAULTS = {"max_attempts": 4, "delay": 60.0, "max_delay": 3_600.0}
-"""What the parts of a retry policy are that are not given: the service's own defaults."""
 
 
 def _option(*names: str, help: str, **more: Any) -> Any:
@@ -65,7 +63,7 @@ def task_options(
     retry["max_attempts"] = retry.pop("attempts")
     retry = {name: value for name, value in retry.items() if value is not None}
     options = {name: value for name, value in given.items() if value not in (None, [])}
-    return options | ({"retry": RETRY_DEFAULTS | retry} if retry else {})
+    return options | ({"retry": retry} if retry else {})
 
 
 def read_values(given: list[str] | None) -> dict[str, Any] | None:

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from aico_sched.settings import ConfigurationError, Settings
+from aico_sched.settings import ConfigurationError, PathSettings, Settings
+from aico_sched.settings.errors import from_validation
 from aico_sched.settings.layers import defaults, unnested
 from aico_sched.settings.sections import parse_connect
 
@@ -126,8 +128,10 @@ def test_the_error_names_the_variable_or_the_file_it_came_from(tmp_path: Any) ->
 
 
 def test_what_is_missing_is_called_missing() -> None:
-    with pytest.raises(ConfigurationError, match=r"retry\.delay is missing"):
-        load(tasks__a__b__retry={"max_attempts": 3, "max_delay": 3})
+    with pytest.raises(ValidationError) as caught:
+        PathSettings.model_validate({})
+    error = from_validation(caught.value, PathSettings, {"defaults": {}})
+    assert str(error) == "data_dir is missing (defaults); allowed: a path"
 
 
 def test_secrets_are_not_repeated() -> None:
