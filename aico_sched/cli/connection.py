@@ -1,20 +1,15 @@
 """The way from a command to the running service."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from aico_sched.cli.errors import UNREACHABLE, Failure
 from aico_sched.cli.session import Client
 
 
-@asynccontextmanager
-async def connect(data_dir: Path | None, bus_connect: str | None, deadline: float) -> AsyncIterator[Client]:
-    """A connected client; a Failure with exit code 3 when there is no service to talk to."""
-    from aico_sched.client import SchedulerClient, ServiceUnreachable
+def connect(
+    data_dir: Path | None, name: str, bus_connect: str | None, deadline: float
+) -> AbstractAsyncContextManager[Client]:
+    """A client that connects as the key `name` when it is entered. Raises the client's own errors."""
+    from aico_sched.client import SchedulerClient
 
-    try:
-        async with SchedulerClient.discover(data_dir=data_dir, bus=bus_connect, timeout=deadline) as client:
-            yield client
-    except ServiceUnreachable as error:
-        raise Failure("unreachable", str(error), exit_code=UNREACHABLE) from None
+    return SchedulerClient.discover(data_dir, name, bus=bus_connect, timeout=deadline)

@@ -43,7 +43,7 @@ async def logs(
 ) -> None:
     """Show the history of executions, oldest first."""
     # Subscribed before the history is asked for, so that nothing falls between the two.
-    events = on.client.events(names.EXECUTION_EVENTS) if follow else None
+    events = on.client.events(names.EXECUTION_EVENTS, resume=True) if follow else None
     page = await on.request(
         names.EXECUTION_LIST,
         task_id=task_id,

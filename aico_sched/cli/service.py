@@ -108,7 +108,7 @@ async def watch(
     """Show events as they happen, until Ctrl-C."""
     topic = prefix if prefix.startswith(names.EVENTS) else names.EVENTS + prefix
     seen = 0
-    async for event in on.client.events(topic):
+    async for event in on.client.events(topic, resume=True):
         show_event(on, event)
         seen += 1
         if seen == count:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Protocol
 
 import typer
 
-from aico_sched.cli.errors import INTERRUPTED, Failure
+from aico_sched.cli.errors import INTERRUPTED
 from aico_sched.cli.failures import as_failure
 from aico_sched.cli.output import Output
 
@@ -22,6 +22,7 @@ DataDir = Annotated[Path | None, typer.Option(help="The service's data folder, i
 Connect = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="A bus to join: tcp://HOST:PUBLISH_PORT,SUBSCRIBE_PORT.")
 ]
+KeyName = Annotated[str, typer.Option("--as", metavar="NAME", help="Whose key to use on the bus.")]
 Deadline = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for the service's answer.")]
 
 
@@ -31,11 +32,11 @@ class Client(Protocol):
     async def request(self, topic: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """The result of a command, or CommandError."""
 
-    def events(self, prefix: str) -> AsyncIterator[Any]:
-        """The service's events whose topic starts with `prefix`, from now on."""
+    def events(self, prefix: str, *, resume: bool) -> AsyncIterator[Any]:
+        """The service's events whose topic starts with `prefix`, from now on; with `resume` none is lost on the way."""
 
     async def wait(self, execution_id: str) -> Any:
-        """The execution, once it is over."""
+        """The execution as `ExecutionView`, once it is over."""
 
 
 class Session:
@@ -47,6 +48,7 @@ class Session:
         self.data_dir: Path | None = arguments.pop("data_dir", None)
         self.bus_connect: str | None = arguments.pop("bus_connect", None)
         self.deadline: float = arguments.pop("deadline", 10.0)
+        self.key_name: str = arguments.pop("key_name", "admin")
         self._client: Client | None = None
 
     @property
@@ -67,7 +69,7 @@ class Session:
         from aico_sched.cli.connection import connect
 
         async def connected() -> None:
-            async with connect(self.data_dir, self.bus_connect, self.deadline) as client:
+            async with connect(self.data_dir, self.key_name, self.bus_connect, self.deadline) as client:
                 self._client = client
                 await work()
 
@@ -88,7 +90,12 @@ def online(app: typer.Typer, name: str | None = None, groups: Groups | None = No
         def body(session: Session, arguments: dict[str, Any]) -> None:
             session.run(lambda: fn(session, **arguments))
 
-        common = {"data_dir": (DataDir, None), "bus_connect": (Connect, None), "deadline": (Deadline, 10.0)}
+        common = {
+            "data_dir": (DataDir, None),
+            "key_name": (KeyName, "admin"),
+            "bus_connect": (Connect, None),
+            "deadline": (Deadline, 10.0),
+        }
         app.command(name)(_command(fn, body, common, groups or {}))
         return fn
 
@@ -173,6 +180,3 @@ def _guarded(session: Session, work: Callable[[], None]) -> None:
             raise
         session.out.failure(failure, session.program)
         raise typer.Exit(failure.exit_code) from None
-
-
-__all__ = ["Client", "Failure", "Session", "offline", "online"]

@@ -169,7 +169,7 @@ async def trigger(
         else:
             on.out.line(f"{task_id} will run now as execution {started['execution_id']}")
         return
-    execution = await on.client.wait(started["execution_id"])
+    execution = (await on.client.wait(started["execution_id"])).model_dump(mode="json")
     if on.out.as_json:
         on.out.json(execution)
     else:
@@ -234,11 +234,18 @@ def show_executions(on: Session, executions: list[dict[str, Any]]) -> None:
             local_time(e["started_at"]),
             seconds(e["duration_seconds"]),
             e["attempt"],
-            short(e["error_message"] or e["reason"] or e["result"]),
+            _outcome(e),
         )
         for e in executions
     )
     on.out.table(columns, rows, "No executions.")
+
+
+def _outcome(execution: dict[str, Any]) -> str | None:
+    """What there is to say of an execution, in a few words."""
+    missed = execution.get("missed_count")
+    told = short(execution["error_message"] or execution["reason"] or execution["result"])
+    return f"{missed} slots  {told or ''}".rstrip() if missed else told
 
 
 def _changed(on: Session, task: dict[str, Any], what: str) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from aico_sched.cli import connection
 from aico_sched.cli.app import app
+from aico_sched.topics.views import ExecutionView, TaskView
 
 TASK: dict[str, Any] = {
     "task_id": "user.backup",
@@ -48,6 +49,7 @@ EXECUTION: dict[str, Any] = {
     "result": {"files": 3},
     "error_message": None,
     "reason": None,
+    "missed_count": None,
     "progress": None,
     "attempts": None,
 }
@@ -80,15 +82,15 @@ class FakeService:
             raise answer
         return dict(copy.deepcopy(answer))
 
-    async def events(self, prefix: str) -> AsyncIterator[Any]:
+    async def events(self, prefix: str, *, resume: bool) -> AsyncIterator[Any]:
         for event in self.published:
             if isinstance(event, BaseException):
                 raise event
             if event.topic.startswith(prefix):
                 yield event
 
-    async def wait(self, execution_id: str) -> dict[str, Any]:
-        return dict(self.executions[execution_id])
+    async def wait(self, execution_id: str) -> ExecutionView:
+        return ExecutionView.model_validate(self.executions[execution_id])
 
 
 def event(topic: str, seq: int = 1, **payload: Any) -> Any:
@@ -97,12 +99,12 @@ def event(topic: str, seq: int = 1, **payload: Any) -> Any:
 
 @pytest.fixture
 def task() -> dict[str, Any]:
-    return copy.deepcopy(TASK)
+    return TaskView.model_validate(TASK).model_dump(mode="json")
 
 
 @pytest.fixture
 def execution() -> dict[str, Any]:
-    return copy.deepcopy(EXECUTION)
+    return ExecutionView.model_validate(EXECUTION).model_dump(mode="json")
 
 
 @pytest.fixture
@@ -134,7 +136,7 @@ def aico() -> Callable[..., Any]:
     """Runs a command line; the result has `exit_code`, `stdout` and `stderr`."""
 
     def run(*arguments: str, application: Any = app) -> Any:
-        result: Any = CliRunner().invoke(application, list(arguments), prog_name="aico-sched")
+        result: Any = CliRunner().invoke(application, list(arguments), prog_name="aico-sched", catch_exceptions=False)
         assert "\x1b" not in result.stdout, "colours belong on a terminal only"
         # Rich's frame around usage errors breaks lines where it likes.
         result.words = " ".join(re.sub(r"[│╭╮╰╯─]", " ", result.stderr).split())
