@@ -5,13 +5,22 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import msgpack
 import structlog
 
 from aico_sched.clock import Clock
 from aico_sched.intake import Refused, accept
 from aico_sched.runtime.actor import Actor, handles
 from aico_sched.topics import limits, names
-from aico_sched.topics.envelope import Envelope, Unreadable, decode, encode, new_envelope
+from aico_sched.topics.envelope import (
+    VERSION,
+    Envelope,
+    Unreadable,
+    decode,
+    encode,
+    encode_packed,
+    new_envelope,
+)
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import (
     Audit,
@@ -24,6 +33,7 @@ from aico_sched.topics.internal import (
     EventsPublished,
     EventsRefilled,
     Heartbeat,
+    RepliesReady,
     ReplyReady,
 )
 from aico_sched.topics.registry import COMMANDS
@@ -143,7 +153,7 @@ class BridgeActor(Actor):
         )
         self.send(names.AUDIT, line)
         if refused.reply_to:
-            self._reply(refused.reply_to, refused.correlation_id, error.as_reply())
+            self._reply(refused.reply_to, refused.correlation_id, msgpack.packb(error.as_reply()))
 
     def _take_reply(self, body: bytes) -> None:
         """The answer to a task's request; its correlation id begins with the execution's."""
@@ -157,15 +167,17 @@ class BridgeActor(Actor):
 
     # Out.
 
-    @handles(names.REPLY_READY, ReplyReady)
-    def reply_ready(self, reply: ReplyReady) -> None:
+    @handles(names.REPLIES_READY, RepliesReady)
+    def replies_ready(self, ready: RepliesReady) -> None:
         """An actor has answered."""
-        self._reply(reply.reply_to, reply.correlation_id, reply.body)
+        for row in ready.replies:
+            reply = ReplyReady(*row)
+            self._reply(reply.reply_to, reply.correlation_id, reply.body)
 
-    def _reply(self, topic: str, correlation_id: str, payload: dict[str, Any]) -> None:
+    def _reply(self, topic: str, correlation_id: str, payload: bytes) -> None:
         self.figures["replies"] += 1
         attributes = {"correlation_id": correlation_id}
-        body = encode(new_envelope(topic, self._source, payload, attributes=attributes))
+        body = encode_packed(new_envelope(topic, self._source, {}, attributes=attributes), payload)
         if len(body) > limits.MAX_FRAME_BYTES:
             message = f"the answer is {len(body)} bytes long; ask for less with `limit`"
             refusal = CommandError(ErrorCode.TOO_LARGE, message, field="limit").as_reply()
@@ -193,10 +205,8 @@ class BridgeActor(Actor):
         for row in rows:
             event = EventRecord(*row)
             attributes = {"seq": str(event.seq)}
-            envelope = Envelope(
-                event.message_id, event.timestamp, self._source, event.topic, "1.0", attributes, event.body
-            )
-            self.effects.call(self._publish, event.topic, encode(envelope))
+            envelope = Envelope(event.message_id, event.timestamp, self._source, event.topic, VERSION, attributes, {})
+            self.effects.call(self._publish, event.topic, encode_packed(envelope, event.body))
         self.send(names.EVENTS_PUBLISHED, EventsPublished(rows[-1][0]))
 
     @handles(names.HEARTBEAT, Heartbeat)

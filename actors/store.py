@@ -189,11 +189,11 @@ class StoreActor(Actor):
         seen = self._database.one("seen_message", (request.message_id,))
         if seen is not None:
             self.figures["deduplicated"] += 1
-            self.reply(request, msgpack.unpackb(seen[0]))
+            self.reply_packed(request, seen[0])
             return
-        body = self._apply(topic, request)
-        self._database.run("remember_message", (request.message_id, self._unit.now_us, msgpack.packb(body)))
-        self.reply(request, body)
+        body = msgpack.packb(self._apply(topic, request))
+        self._database.run("remember_message", (request.message_id, self._unit.now_us, body))
+        self.reply_packed(request, body)
 
     def _apply(self, topic: str, request: Request) -> dict[str, Any]:
         """The command's answer; a refused one leaves no trace but its line in the audit trail."""

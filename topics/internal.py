@@ -21,13 +21,19 @@ class Request(NamedTuple):
 
 
 class ReplyReady(NamedTuple):
-    """The answer to a `Request`, for the bridge to send. `body` is `{ok: …}`."""
+    """The answer to a `Request`, for the bridge to send. `body` is `{ok: …}` as msgpack."""
 
     message_id: str
     reply_to: str
     correlation_id: str
     codec: str
-    body: dict[str, Any]
+    body: bytes
+
+
+class RepliesReady(NamedTuple):
+    """The answers of one turn."""
+
+    replies: list[ReplyReady]
 
 
 class DueLoad(NamedTuple):
@@ -188,14 +194,14 @@ class Capacity(NamedTuple):
 
 
 class EventRecord(NamedTuple):
-    """A committed event on its way out. `body` is the payload."""
+    """A committed event on its way out. `body` is the payload as msgpack."""
 
     event_id: int
     topic: str
     seq: int
     message_id: str
     timestamp: str
-    body: dict[str, Any]
+    body: bytes
 
 
 class EventsCommitted(NamedTuple):

@@ -10,10 +10,11 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
+import msgpack
+
 from aico_sched.clock import Clock
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import ReplyReady, Request
-from aico_sched.topics.names import REPLY_READY
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -63,6 +64,7 @@ class Effects(Protocol):
     """What a turn may do to the world; buffered by the cell until the turn has ended."""
 
     def send(self, topic: str, message: tuple[Any, ...]) -> None: ...
+    def reply(self, answer: ReplyReady) -> None: ...
     def spawn(self, key: str, info: Any, work: Callable[[], Coroutine[Any, Any, None]]) -> None: ...
     def remember(self, key: str, info: Any) -> None: ...
     def release(self, key: str) -> None: ...
@@ -99,8 +101,12 @@ class Actor:
 
     def reply(self, request: Request, body: dict[str, Any]) -> None:
         """Answer a command, once."""
+        self.reply_packed(request, msgpack.packb(body))
+
+    def reply_packed(self, request: Request, body: bytes) -> None:
+        """Answer a command with a body that is msgpack already."""
         answer = ReplyReady(request.message_id, request.reply_to, request.correlation_id, request.codec, body)
-        self.send(REPLY_READY, answer)
+        self.effects.reply(answer)
 
     def refuse(self, request: Request, error: CommandError) -> None:
         """Answer a command with an error."""

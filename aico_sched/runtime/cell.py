@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from time import perf_counter
 from typing import Any
 
+import msgpack
 import structlog
 import zmq
 
@@ -18,8 +19,8 @@ from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor, Child, internal_error
 from aico_sched.runtime.readiness import Readiness, drain
 from aico_sched.runtime.router import Router, unpack
-from aico_sched.topics.internal import AskReport, Empty, ReplyReady, Report, Request
-from aico_sched.topics.names import REPLY_READY, REPORT, REPORT_ASK, STOP
+from aico_sched.topics.internal import AskReport, Empty, RepliesReady, ReplyReady, Report, Request
+from aico_sched.topics.names import REPLIES_READY, REPORT, REPORT_ASK, STOP
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +77,7 @@ class Cell:
         self._mailbox = router.open_mailbox(self.name, (*kind.handlers, REPORT_ASK))
         self._pending: deque[tuple[str, bytes]] = deque()
         self._buffer: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        self._replies: list[ReplyReady] = []
         self._effects: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._overflow: dict[str, deque[list[bytes]]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -104,6 +106,14 @@ class Cell:
         self._buffer.append((self.post, (topic, message)))
         if self._fault is not None:
             self._fault(self.name, "after", topic)
+
+    def reply(self, answer: ReplyReady) -> None:
+        """Answer a command; the answers of a turn travel as one message."""
+        if self._fault is not None:
+            self._fault(self.name, "before", REPLIES_READY)
+        self._replies.append(answer)
+        if self._fault is not None:
+            self._fault(self.name, "after", REPLIES_READY)
 
     def spawn(self, key: str, info: Any, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start `work()` as a child task once the turn has ended; `info` is kept until `release(key)`."""
@@ -164,7 +174,7 @@ class Cell:
         """One instance's life, from start to stop or crash."""
         actor = self._make()
         actor.effects = self
-        self._buffer = []
+        self._buffer, self._replies = [], []
         self._actor = actor
         try:
             await actor.on_start()
@@ -175,7 +185,7 @@ class Cell:
             while await self._step(actor):
                 pass
         except Exception:
-            self._buffer = []
+            self._buffer, self._replies = [], []
             actor.abort_turn()
             await actor.on_stop()
             raise
@@ -188,7 +198,7 @@ class Cell:
         try:
             more = self._turn(actor) or more
         except TryAgain as delay:
-            self._buffer = []
+            self._buffer, self._replies = [], []
             actor.abort_turn()
             self.figures["retried"] += 1
             log.warning("turn_postponed", actor=self.name, reason=str(delay))
@@ -280,6 +290,9 @@ class Cell:
             self._pending.popleft()
         self._effects.extend(self._buffer)
         self._buffer = []
+        if self._replies:
+            self._effects.append((self.post, (REPLIES_READY, RepliesReady(self._replies))))
+            self._replies = []
         try:
             while self._effects:
                 effect, arguments = self._effects.popleft()
@@ -307,9 +320,9 @@ class Cell:
         entry = self.kind.handlers.get(topic)
         if entry is not None and entry[1] is Request:
             request: Request = unpack(Request, body)
-            refusal = internal_error(error).as_reply()
+            refusal = msgpack.packb(internal_error(error).as_reply())
             reply = ReplyReady(request.message_id, request.reply_to, request.correlation_id, request.codec, refusal)
-            self._effects.append((self.post, (REPLY_READY, reply)))
+            self._effects.append((self.post, (REPLIES_READY, RepliesReady([reply]))))
 
     # Child tasks.
 

@@ -86,6 +86,26 @@ class Database:
         """Run the query called `name` and return all its rows."""
         return self._raw(self._sql[name], tuple(parameters))
 
+    def run_many(self, name: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run the query called `name` once for each of `rows`."""
+        try:
+            self._connection.executemany(self._sql[name], [tuple(row) for row in rows])
+        except ValueError as error:
+            raise translate(error) from error
+        except BaseException as error:
+            _reraise_panic(error)
+            raise
+
+    def change(self, name: str, parameters: Sequence[Any] = ()) -> int:
+        """Run the query called `name` and return how many rows it changed."""
+        try:
+            return int(self._connection.execute(self._sql[name], tuple(parameters)).rowcount)
+        except ValueError as error:
+            raise translate(error) from error
+        except BaseException as error:
+            _reraise_panic(error)
+            raise
+
     def one(self, name: str, parameters: Sequence[Any] = ()) -> Row | None:
         """The first row of the query called `name`, or None."""
         try:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgpack
+
 from aico_sched.json_text import decoded
 from aico_sched.schedule import format_rfc3339, parse_rfc3339
 from aico_sched.store.outbox import Outbox
@@ -73,7 +75,7 @@ class History:
                     "seq": event.seq,
                     "message_id": event.message_id,
                     "timestamp": event.timestamp,
-                    "payload": event.body,
+                    "payload": msgpack.unpackb(event.body),
                 }
                 for event in rows
             ]

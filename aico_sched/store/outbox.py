@@ -26,28 +26,28 @@ class Outbox:
         self.fresh: list[EventRecord] = []
 
     def add(self, topic: str, at: str, body: dict[str, Any]) -> None:
-        """Write an event that happened `at` (RFC 3339); the caller's transaction decides whether it did."""
+        """An event that happened `at` (RFC 3339); the caller's transaction decides whether it did."""
         seq = self.sequences.get(topic, 0) + 1
         self.sequences[topic] = seq
         self._newest += 1
-        event = EventRecord(self._newest, topic, seq, str(uuid.uuid4()), at, body)
-        self._database.run("insert_event", (topic, seq, event.message_id, at, msgpack.packb(body)))
-        self.fresh.append(event)
+        self.fresh.append(EventRecord(self._newest, topic, seq, str(uuid.uuid4()), at, msgpack.packb(body)))
 
     def mark(self) -> tuple[int, int, dict[str, int]]:
         """The state to which `restore` returns."""
         return len(self.fresh), self._newest, dict(self.sequences)
 
     def restore(self, mark: tuple[int, int, dict[str, int]]) -> None:
-        """Forget the events added since `mark`, whose rows the caller rolls back."""
+        """Forget the events added since `mark`."""
         length, self._newest, self.sequences = mark
         del self.fresh[length:]
 
     def seal(self) -> list[EventRecord]:
-        """Save the counters of the topics that moved, as the transaction's last words, and hand out its events."""
-        for topic in {event.topic for event in self.fresh}:
-            self._database.run("save_sequence", (topic, self.sequences[topic]))
+        """Write the events and counters of the transaction, as its last words, and hand the events out."""
         events, self.fresh = self.fresh, []
+        if events:
+            self._database.run_many("insert_event", events)
+            moved = {event.topic for event in events}
+            self._database.run_many("save_sequence", [(topic, self.sequences[topic]) for topic in moved])
         return events
 
     def published(self) -> int:
@@ -61,17 +61,12 @@ class Outbox:
 
     def unpublished(self, limit: int) -> list[EventRecord]:
         """The oldest events not known to be on the bus."""
-        return [_record(row) for row in self._database.run("events_after", (self.published(), limit))]
+        return [EventRecord(*row) for row in self._database.run("events_after", (self.published(), limit))]
 
     def of_topic(self, topic: str, after_seq: int, limit: int) -> list[EventRecord]:
         """Past events of a topic, oldest first."""
-        return [_record(row) for row in self._database.run("events_of_topic", (topic, after_seq, limit))]
+        return [EventRecord(*row) for row in self._database.run("events_of_topic", (topic, after_seq, limit))]
 
     def trim(self, keep: int) -> None:
         """Drop a chunk of the oldest events beyond the newest `keep`, never one that is not published yet."""
         self._database.run("trim_events", (min(self._newest - keep, self.published()), TRIM_CHUNK))
-
-
-def _record(row: tuple[Any, ...]) -> EventRecord:
-    event_id, topic, seq, message_id, timestamp, body = row
-    return EventRecord(event_id, topic, seq, message_id, timestamp, msgpack.unpackb(body))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aico_sched.execution.states import ACTIVE, OUTCOME_EVENTS, status_after
+from aico_sched.execution.states import OUTCOME_EVENTS, status_after
 from aico_sched.json_text import compact, decoded
 from aico_sched.planning import MAX_QUEUED, priority_of
 from aico_sched.schedule import format_rfc3339, parse_rfc3339, parse_schedule
@@ -28,6 +28,8 @@ class Runs:
     def __init__(self, unit: Unit, tasks: TaskCommands) -> None:
         self._unit, self._tasks = unit, tasks
         self._database = unit.database
+        # Tasks that may have blocked runs; it may name one too many, never one too few.
+        self._blocked: set[str] = {row[0] for row in self._database.run("blocked_tasks")}
 
     # Due slots.
 
@@ -199,7 +201,9 @@ class Runs:
         execution_id = self._unit.new_execution_id()
         run_at = None if blocked else self._unit.now
         self._insert(task_id, execution_id, "queued", trigger, scheduled_for, run_at=run_at, priority=priority)
-        if not blocked:
+        if blocked:
+            self._blocked.add(task_id)
+        else:
             self._announce_run(execution_id, task_id, self._unit.now_us, priority)
         return execution_id
 
@@ -210,11 +214,14 @@ class Runs:
 
     def _unblock(self, task_id: str) -> None:
         """A run of the task has ended: let the oldest one that waits for it go, unless another still runs."""
+        if task_id not in self._blocked:
+            return
         active = self._database.run("active_executions", (task_id,))
         if not active or any(status != "queued" for _, status in active):
             return
         following = self._database.one("next_blocked", (task_id,))
         if following is None:
+            self._blocked.discard(task_id)
             return
         row = self._database.one("unblock", (self._unit.now, following[0]))
         if row is not None:
@@ -224,6 +231,9 @@ class Runs:
 
     def attempt_ended(self, end: AttemptEnd) -> None:
         """Record an attempt and move its execution on. An attempt that was recorded before changes nothing."""
+        if end.outcome == "succeeded":
+            self._finish(end, "succeeded")
+            return
         row = self._database.one("execution", (end.execution_id,))
         if row is None:
             return
@@ -239,15 +249,12 @@ class Runs:
             attempts_left=attempts_left,
             delivery=options.get("delivery", "at_least_once"),
         )
-        self._record_attempt(end)
         if status in ("retrying", "queued"):
             self._wait_again(execution, end, status)
         else:
-            self._finish(execution, end, status)
+            self._finish(end, status)
         if status == "dead":
             self._bury(execution, end, task.config)
-        if status not in ACTIVE:
-            self._unblock(execution.task_id)
 
     def _record_attempt(self, end: AttemptEnd) -> None:
         self._database.run(
@@ -264,15 +271,15 @@ class Runs:
             ),
         )
 
-    def _finish(self, execution: ExecutionRow, end: AttemptEnd, status: str) -> None:
-        completed, duration = format_rfc3339(end.completed_us), (end.completed_us - end.started_us) / 1_000_000
-        self._database.run(
+    def _finish(self, end: AttemptEnd, status: str) -> None:
+        """Move a running execution to a final state, unless it is there already."""
+        row = self._database.one(
             "finish_execution",
             (
                 status,
-                completed,
+                format_rfc3339(end.completed_us),
                 int(status == "succeeded"),
-                duration,
+                (end.completed_us - end.started_us) / 1_000_000,
                 end.result,
                 end.error_message,
                 end.reason,
@@ -280,7 +287,12 @@ class Runs:
                 end.attempt,
             ),
         )
-        self._outcome_event(execution, end)
+        if row is None:
+            return
+        task_id, trigger, scheduled_for = row
+        self._record_attempt(end)
+        self._outcome_event(end, task_id, trigger, scheduled_for)
+        self._unblock(task_id)
 
     def _wait_again(self, execution: ExecutionRow, end: AttemptEnd, status: str) -> None:
         run_at_us = end.retry_at_us if status == "retrying" else self._unit.now_us
@@ -288,7 +300,8 @@ class Runs:
             "retry_execution",
             (status, format_rfc3339(run_at_us), end.error_message, end.reason, end.execution_id, end.attempt),
         )
-        self._outcome_event(execution, end)
+        self._record_attempt(end)
+        self._outcome_event(end, execution.task_id, execution.trigger, execution.scheduled_for)
         if status == "retrying":
             self._event(
                 names.EXECUTION_RETRYING,
@@ -309,10 +322,14 @@ class Runs:
             reason=end.reason,
         )
 
-    def _outcome_event(self, execution: ExecutionRow, end: AttemptEnd) -> None:
+    def _outcome_event(self, end: AttemptEnd, task_id: str, trigger: str, scheduled_for: str) -> None:
         self._event(
             OUTCOME_EVENTS[end.outcome],
-            *self._identity(execution),
+            end.execution_id,
+            task_id,
+            end.attempt,
+            trigger,
+            scheduled_for,
             started_at=format_rfc3339(end.started_us),
             completed_at=format_rfc3339(end.completed_us),
             duration_seconds=(end.completed_us - end.started_us) / 1_000_000,
@@ -403,7 +420,9 @@ class Runs:
         reason = f"requeued by {sender.source}"
         self._database.run("revive", (run_at, reason, execution_id, "dead"))
         self._database.run("delete_dead", (execution_id,))
-        if run_at is not None:
+        if run_at is None:
+            self._blocked.add(task_id)
+        else:
             self._announce_run(execution_id, task_id, self._unit.now_us, priority_of(task_id, decoded(task.options)))
         return {"execution_id": execution_id, "task_id": task_id}
 
@@ -446,7 +465,7 @@ class Runs:
     ) -> bool:
         """A new row; false, and none, if the slot has one already: no slot ever runs twice."""
         running = status == "running"
-        row = self._database.one(
+        inserted = self._database.change(
             "insert_execution",
             (
                 task_id,
@@ -464,7 +483,7 @@ class Runs:
                 completed_at,
             ),
         )
-        return row is not None
+        return bool(inserted)
 
     def _identity(self, execution: ExecutionRow) -> tuple[str, str, int, str, str]:
         return (

@@ -56,34 +56,45 @@ class TaskCommands:
         schedule = checked_schedule(payload["schedule"], timezone)
         enabled = payload.get("enabled", True)
         slot = _first(schedule, options, self._unit.now_us, self._unit.now_us)
-        row = self._unit.database.one(
-            "insert_task",
-            (
-                task_id,
-                task_class,
-                payload["schedule"],
-                _json(config),
-                int(enabled),
-                self._unit.now,
-                self._unit.now,
-                format_rfc3339(slot) if slot is not None and enabled else None,
-                timezone,
-                compact(options),
-                self._unit.now,
-                priority_of(task_id, options),
-                int(protected),
-                sender.source,
-                sender.role,
-                None,
-            ),
+        task = TaskRow(
+            task_id=task_id,
+            task_class=task_class,
+            schedule=payload["schedule"],
+            config=_json(config),
+            enabled=int(enabled),
+            created_at=self._unit.now,
+            updated_at=self._unit.now,
+            last_run=None,
+            next_run=format_rfc3339(slot) if slot is not None and enabled else None,
+            timezone=timezone,
+            options=compact(options),
+            anchor=self._unit.now,
+            priority=priority_of(task_id, options),
+            paused=0,
+            available=1,
+            finished=0,
+            protected=int(protected),
+            note=None,
+            created_by=sender.source,
+            created_role=sender.role,
+            run_count=0,
+            revision=1,
+            deleted_at=None,
         )
-        if row is None:
-            message = f"a task named {task_id} exists already; update it, or choose another task_id"
-            raise CommandError(ErrorCode.TASK_EXISTS, message, field="task_id", task_id=task_id)
-        task = TaskRow(*row)
+        task = self._insert(task)
         self._unit.changed(task)
         self._unit.task_event(names.TASK_CREATED, task, sender.source)
         return task.view(schedule.warnings)
+
+    def _insert(self, task: TaskRow) -> TaskRow:
+        """A new row, or the row of a deleted task of that id anew: its history refers to it."""
+        if self._unit.database.change("insert_task", task):
+            return task
+        revived = self._unit.database.one("forget_deleted", task[:21])
+        if revived is None:
+            message = f"a task named {task.task_id} exists already; update it, or choose another task_id"
+            raise CommandError(ErrorCode.TASK_EXISTS, message, field="task_id", task_id=task.task_id)
+        return task._replace(revision=revived[0])
 
     def update(self, payload: Mapping[str, Any], sender: Sender) -> dict[str, Any]:
         """Change the fields that are present; null resets one to its default."""

@@ -57,7 +57,6 @@ CREATE UNIQUE INDEX idx_task_executions_slot ON task_executions (task_id, schedu
 CREATE INDEX idx_task_executions_waiting ON task_executions (run_at) WHERE status IN ('queued', 'retrying');
 CREATE INDEX idx_task_executions_active ON task_executions (task_id)
     WHERE status IN ('queued', 'running', 'retrying');
-CREATE INDEX idx_task_executions_running ON task_executions (boot_id) WHERE status = 'running';
 
 CREATE TABLE task_attempts (
     execution_id  TEXT NOT NULL,

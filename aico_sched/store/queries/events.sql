@@ -1,5 +1,5 @@
 -- name: insert_event
-INSERT INTO events (topic, seq, message_id, timestamp, body) VALUES (?, ?, ?, ?, ?);
+INSERT INTO events (event_id, topic, seq, message_id, timestamp, body) VALUES (?, ?, ?, ?, ?, ?);
 
 -- name: save_sequence
 INSERT INTO event_sequences (topic, seq) VALUES (?, ?) ON CONFLICT (topic) DO UPDATE SET seq = excluded.seq;

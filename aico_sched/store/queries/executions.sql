@@ -3,8 +3,7 @@ INSERT INTO task_executions (
     task_id, execution_id, started_at, status, trigger, scheduled_for, run_at, attempt, priority, reason,
     missed_count, boot_id, completed_at
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO NOTHING
-RETURNING id;
+ON CONFLICT DO NOTHING;
 
 -- name: active_executions
 SELECT execution_id, status FROM task_executions
@@ -41,6 +40,9 @@ RETURNING task_id, trigger, scheduled_for, priority;
 UPDATE task_executions SET status = 'cancelled', completed_at = ?, reason = ?, run_at = NULL
 WHERE execution_id = ? AND status IN ('queued', 'retrying')
 RETURNING task_id, trigger, scheduled_for, attempt;
+
+-- name: blocked_tasks
+SELECT DISTINCT task_id FROM task_executions WHERE status = 'queued' AND run_at IS NULL;
 
 -- name: waiting_of_task
 SELECT execution_id FROM task_executions WHERE task_id = ? AND status IN ('queued', 'retrying');

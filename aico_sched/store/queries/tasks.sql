@@ -1,17 +1,19 @@
 -- name: insert_task
 INSERT INTO scheduled_tasks (
-    task_id, task_class, schedule, config, enabled, created_at, updated_at, next_run, timezone, options, anchor,
-    priority, protected, created_by, created_role, note
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (task_id) DO UPDATE SET
-    task_class = excluded.task_class, schedule = excluded.schedule, config = excluded.config,
-    enabled = excluded.enabled, created_at = excluded.created_at, updated_at = excluded.updated_at,
-    last_run = NULL, next_run = excluded.next_run, timezone = excluded.timezone, options = excluded.options,
-    anchor = excluded.anchor, priority = excluded.priority, paused = 0, available = 1, finished = 0,
-    protected = excluded.protected, note = excluded.note, created_by = excluded.created_by,
-    created_role = excluded.created_role, run_count = 0, revision = scheduled_tasks.revision + 1, deleted_at = NULL
-WHERE scheduled_tasks.deleted_at IS NOT NULL
-RETURNING *;
+    task_id, task_class, schedule, config, enabled, created_at, updated_at, last_run, next_run, timezone, options,
+    anchor, priority, paused, available, finished, protected, note, created_by, created_role, run_count, revision,
+    deleted_at
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING;
+
+-- name: forget_deleted
+UPDATE scheduled_tasks SET
+    task_class = ?2, schedule = ?3, config = ?4, enabled = ?5, created_at = ?6, updated_at = ?7, last_run = ?8,
+    next_run = ?9, timezone = ?10, options = ?11, anchor = ?12, priority = ?13, paused = ?14, available = ?15,
+    finished = ?16, protected = ?17, note = ?18, created_by = ?19, created_role = ?20, run_count = ?21,
+    revision = revision + 1, deleted_at = NULL
+WHERE task_id = ?1 AND deleted_at IS NOT NULL
+RETURNING revision;
 
 -- name: task
 SELECT * FROM scheduled_tasks WHERE task_id = ? AND deleted_at IS NULL;
