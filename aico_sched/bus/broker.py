@@ -53,7 +53,7 @@ class BrokerStats:
 class Broker:
     """Hosts a bus on `host`. `publish_port` is where clients send to, `subscribe_port` where they listen; 0 is any
     free port. The context must be its own: ZeroMQ has one authenticator per context. The key ring must be ready
-    (`KeyRing.ensure`). `rate` is messages a second per client, `burst` how many it may save up.
+    (`KeyRing.ensure`). `rate_limit` is messages a second per client, `burst` how many it may save up.
 
     A subscriber that does not keep up loses messages beyond `high_water`; nobody else does. Runs on the loop that
     `start` is awaited on; `stop` there too.
@@ -69,7 +69,7 @@ class Broker:
         subscribe_port: int = 0,
         *,
         on_refused: OnRefused | None = None,
-        rate: float = 20_000.0,
+        rate_limit: float = 20_000.0,
         burst: float | None = None,
         high_water: int = HIGH_WATER,
         peek_protobuf: SourcePeek | None = None,
@@ -78,7 +78,7 @@ class Broker:
         self._context, self._keyring, self._clock = context, keyring, clock or SystemClock()
         self._host = f"[{host}]" if ":" in host and not host.startswith("[") else host
         self._ports = (publish_port, subscribe_port)
-        self._checks = Checks(keyring, rules, SourceReader(peek_protobuf), rate=rate, burst=burst or rate)
+        self._checks = Checks(keyring, rules, SourceReader(peek_protobuf), rate=rate_limit, burst=burst or rate_limit)
         self._refusals, self._traffic = Refusals(on_refused), Traffic()
         self._high_water = high_water
         self._domain = f"aico-sched-{secrets.token_hex(8)}"

@@ -50,7 +50,7 @@ class BusEndpoint:
     """A connection to the broker at `address`, under the name that its messages carry as `source`.
 
     Hosted bus: `identity` (whose name must be `name`) and the broker's `server_public_key`. Joined bus
-    (`joined=True`, any XSUB/XPUB proxy): both None without CURVE, or only the server's key, with a random client key.
+    (any XSUB/XPUB proxy): no identity; with the server's key CURVE under a random key, without it plain.
     All calls belong on the loop that `connect` was called on. The context stays the caller's.
     """
 
@@ -62,13 +62,14 @@ class BusEndpoint:
         identity: CurveIdentity | None = None,
         server_public_key: str | None = None,
         *,
-        joined: bool = False,
         probe_body: ProbeBody = _msgpack_probe,
         high_water: int = HIGH_WATER,
     ) -> None:
         if identity is not None and (server_public_key is None or identity.name != name):
             raise ValueError("an identity needs the server's public key, and its name is the endpoint's")
-        self.address, self.name, self.joined = address, name, joined
+        self.address, self.name = address, name
+        # Only a hosted bus knows keys by name, and only its broker subscribes to everything.
+        self.joined = identity is None
         self._context, self._identity, self._server_key = context, identity, server_public_key
         self._probe_body, self._high_water = probe_body, high_water
         self._probe_prefix = f"{REPLY}{name}.probe."
@@ -135,6 +136,11 @@ class BusEndpoint:
             raise BusUnreachable(self.address, timeout, self.problem) from None
 
     @property
+    def open(self) -> bool:
+        """Between `connect` and `close`."""
+        return bool(self._watches)
+
+    @property
     def linked(self) -> bool:
         """Whether both connections stand, as far as is known without asking the broker."""
         for link in self._links:
@@ -169,7 +175,7 @@ class BusEndpoint:
 
     async def wait_readable(self) -> None:
         """Until `receive` has something. Raises `EndpointClosed` when the endpoint is closed meanwhile."""
-        while not self._inbox and not self._watch(1).has_input():
+        while not self._inbox and not self._has_input():
             await self._readable.wait()
 
     def receive(self, limit: int = _BATCH) -> list[tuple[str, bytes]]:
@@ -211,26 +217,26 @@ class BusEndpoint:
     # Inside.
 
     def _sockets(self) -> tuple[Socket, Socket]:
-        if self._out is None or self._in is None or not self._watches:
+        if self._out is None or self._in is None or not self.open:
             raise EndpointClosed("the endpoint is not connected")
         return self._out, self._in
-
-    def _watch(self, index: int) -> Readiness:
-        self._sockets()
-        return self._watches[index]
 
     def _on_out(self) -> None:
         self._read_upstream()
         self._stirred.notify()
 
+    def _has_input(self) -> bool:
+        self._sockets()
+        return self._watches[1].has_input()
+
     def _look(self) -> None:
         """After a call that may have consumed a wake-up."""
-        if self._watch(1).has_input():
+        if self._has_input():
             self._soon()
 
     def _on_in(self) -> None:
         # Asking also lets ZeroMQ send the subscriptions again after a reconnection: it does so only when called.
-        if self._watch(1).has_input():
+        if self._has_input():
             self._announce()
 
     def _announce(self) -> None:
@@ -283,7 +289,7 @@ class BusEndpoint:
                 await self._stirred.wait(pause)
         finally:
             del self._probes[topic]
-            if self._watches:
+            if self.open:
                 self.unsubscribe(topic)
 
     def _heard(self, topic: str) -> bool:

@@ -1,0 +1,123 @@
+"""Requests in flight: sent, sent again with the same id while no answer comes, and matched with their answers."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aico_sched.bus.endpoint import BusEndpoint, EndpointClosed
+from aico_sched.client.errors import RequestTimeout, ServiceUnreachable, from_reply, refusal
+from aico_sched.topics import limits
+from aico_sched.topics.envelope import Envelope, encode, new_envelope
+from aico_sched.topics.errors import ErrorCode
+
+RETRY_SECONDS: Final = (0.5, 1.0, 2.0)
+"""Pauses before the same message is sent again; the last one repeats."""
+
+_BUSY_SECONDS: Final = 0.05
+
+
+@dataclass(slots=True, eq=False)
+class _InFlight:
+    topic: str
+    body: bytes
+    answer: "asyncio.Future[dict[str, Any]]"
+    sent: int = 0
+    timer: asyncio.TimerHandle | None = None
+
+
+class Requests:
+    """The requests of one client. At most `window` are in flight; further ones wait their turn."""
+
+    def __init__(self, endpoint: BusEndpoint, reply_topic: str, window: int) -> None:
+        self._endpoint, self._reply_topic = endpoint, reply_topic
+        self._window = asyncio.Semaphore(window)
+        self._in_flight: dict[str, _InFlight] = {}
+        self.resent = 0
+
+    def __len__(self) -> int:
+        return len(self._in_flight)
+
+    async def request(
+        self, topic: str, payload: dict[str, Any], timeout: float, message_id: str | None
+    ) -> dict[str, Any]:
+        """The `result` of the command, or the typed error of its answer; `RequestTimeout` or `ServiceUnreachable`
+        after `timeout` seconds, which include the wait for a place in the window."""
+        attributes = {"reply_to": self._reply_topic}
+        message = new_envelope(topic, self._endpoint.name, payload, attributes=attributes, message_id=message_id)
+        # The same in every repetition, so that one answer to any of them is the answer.
+        attributes["correlation_id"] = message.message_id
+        body = _encoded(message)
+        try:
+            async with asyncio.timeout(timeout) as limit, self._window:
+                return await self._answer(message.message_id, topic, body)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            if not self._endpoint.joined and not self._endpoint.linked:
+                raise ServiceUnreachable(
+                    f"no answer to {topic} within {timeout:g} s, and no connection: {self._endpoint.problem}"
+                ) from None
+            raise RequestTimeout(topic, timeout, message.message_id) from None
+
+    def take(self, envelope: Envelope) -> bool:
+        """Give an answer to who waits for it. False for one that nobody waits for (any more)."""
+        entry = self._in_flight.get(envelope.attributes.get("correlation_id", ""))
+        if entry is None or entry.answer.done():
+            return False
+        payload = envelope.payload
+        result = payload.get("result")
+        if payload.get("ok") is True and isinstance(result, dict):
+            entry.answer.set_result(result)
+        else:
+            entry.answer.set_exception(from_reply(payload.get("error")))
+        return True
+
+    def close(self) -> None:
+        """Fail what is still waited for."""
+        for entry in self._in_flight.values():
+            if not entry.answer.done():
+                entry.answer.set_exception(
+                    ServiceUnreachable(f"the client was closed before {entry.topic} was answered")
+                )
+
+    async def _answer(self, key: str, topic: str, body: bytes) -> dict[str, Any]:
+        if key in self._in_flight:
+            raise refusal(ErrorCode.CONFLICT, f"a request with the message id {key} is in flight already")
+        entry = self._in_flight[key] = _InFlight(topic, body, asyncio.get_running_loop().create_future())
+        try:
+            self._send(entry)
+            return await entry.answer
+        finally:
+            del self._in_flight[key]
+            if entry.timer is not None:
+                entry.timer.cancel()
+            if entry.answer.done() and not entry.answer.cancelled():
+                # An answer in the same turn as the deadline: nobody reads it any more.
+                entry.answer.exception()
+
+    def _send(self, entry: _InFlight) -> None:
+        """Send, and see to it that it is sent again. A full socket, or none, is tried again soon."""
+        if entry.answer.done():
+            return
+        try:
+            taken = self._endpoint.send(entry.topic, entry.body)
+        except EndpointClosed as error:
+            entry.answer.set_exception(ServiceUnreachable(str(error)))
+            return
+        pause = _BUSY_SECONDS
+        if taken:
+            pause = RETRY_SECONDS[min(entry.sent, len(RETRY_SECONDS) - 1)]
+            self.resent += entry.sent > 0
+            entry.sent += 1
+        entry.timer = asyncio.get_running_loop().call_later(pause, self._send, entry)
+
+
+def _encoded(message: Envelope) -> bytes:
+    try:
+        body = encode(message)
+    except (TypeError, OverflowError, ValueError) as error:
+        raise refusal(ErrorCode.INVALID_MESSAGE, f"the payload cannot be sent: {error}") from error
+    if len(body) > limits.MAX_FRAME_BYTES:
+        text = f"the message is {len(body)} bytes long, at most {limits.MAX_FRAME_BYTES} are allowed"
+        raise refusal(ErrorCode.TOO_LARGE, text)
+    return body
