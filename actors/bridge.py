@@ -10,6 +10,7 @@ import structlog
 
 from aico_sched.clock import Clock
 from aico_sched.intake import Refused, accept
+from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor, handles
 from aico_sched.topics import limits, names
 from aico_sched.topics.envelope import (
@@ -47,6 +48,7 @@ UNSENT_LIMIT = 10_000
 """Messages that may wait for a bus that does not take them; beyond it the bridge crashes and refills."""
 
 READY_TIMEOUT = 15.0
+FLUSH_TIMEOUT = 2.0
 EXPIRES_AFTER_BEATS = 3
 
 
@@ -107,7 +109,15 @@ class BridgeActor(Actor):
         self.send(names.EVENTS_REFILL, Empty())
 
     async def on_stop(self) -> None:
-        if self._endpoint is not None:
+        if self._endpoint is None:
+            return
+        try:
+            if self._quiet:
+                # Its echo comes back when all that was sent before it has reached the broker.
+                await self._endpoint.ready(FLUSH_TIMEOUT)
+        except OSError as error:
+            log.warning("bus_not_flushed", **described(error))
+        finally:
             self._endpoint.close()
 
     # In.

@@ -4,6 +4,7 @@ import asyncio
 import random
 import uuid
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from aico_sched.clock import Clock
 from aico_sched.execution.attempt import Attempt, TaskLoader, broken, ended_unbegun, run_attempt
 from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor, handles
+from aico_sched.tasks.base import PermanentError
 from aico_sched.tasks.context import TaskPorts
 from aico_sched.topics import names
 from aico_sched.topics.internal import (
@@ -43,15 +45,25 @@ class Registry(TaskLoader, Protocol):
 
 
 class ExecutorActor(Actor):
-    """Every attempt is a child task, so it outlives a crash of this actor; its end comes back as a message."""
+    """Every attempt is a child task, so it outlives a crash of this actor; its end comes back as a message.
+
+    `may_publish` tells whether a role, of a creator by name, may publish a topic.
+    """
 
     name = "executor"
 
     def __init__(
-        self, clock: Clock, registry: Registry, data_dir: Path, *, max_concurrent: int, shutdown_grace: float
+        self,
+        clock: Clock,
+        registry: Registry,
+        data_dir: Path,
+        may_publish: Callable[[str, str, str], bool],
+        *,
+        max_concurrent: int,
+        shutdown_grace: float,
     ) -> None:
         super().__init__(clock)
-        self._registry, self._data_dir = registry, data_dir
+        self._registry, self._data_dir, self._may_publish = registry, data_dir, may_publish
         self._limit, self._grace = max_concurrent, shutdown_grace
         self._waiting: deque[AttemptStart] = deque()
         self._running = 0
@@ -198,10 +210,17 @@ class ExecutorActor(Actor):
         def message(topic: str, payload: dict[str, Any], attributes: dict[str, str]) -> BusPublish:
             return BusPublish(topic, payload, start.creator, start.role, attributes)
 
+        def check(topic: str) -> None:
+            if not self._may_publish(start.role, start.creator, topic):
+                message = f"{start.creator}, who created this task, may not publish on {topic} (role {start.role})"
+                raise PermanentError(message)
+
         async def publish(topic: str, payload: dict[str, Any], attributes: dict[str, str]) -> None:
+            check(topic)
             effects.post(names.BUS_PUBLISH, message(topic, payload, attributes))
 
         async def request(topic: str, payload: dict[str, Any], timeout: float) -> dict[str, Any]:
+            check(topic)
             correlation_id = str(uuid.uuid4())
             reply: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
             attempt.replies[correlation_id] = reply

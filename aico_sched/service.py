@@ -38,6 +38,8 @@ from aico_sched.settings import Settings
 from aico_sched.store.connection import Database
 from aico_sched.tasks.catalogue import Arranged, Catalogue
 from aico_sched.tasks.registry import BUILTIN_MODULES, TaskRegistry
+from aico_sched.topics import names
+from aico_sched.topics.internal import Empty
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +75,7 @@ class SchedulerService:
         self._router: Router | None = None
         self._supervisor: Supervisor | None = None
         self._stop_asked = asyncio.Event()
+        self._rules = AccessRules.load()
         self.address: BusAddress | None = None
         self.server_public_key: str | None = None
 
@@ -114,6 +117,7 @@ class SchedulerService:
         self._stop_asked.set()
         if self._supervisor is not None:
             supervisor, self._supervisor = self._supervisor, None
+            supervisor.tell("bridge", names.QUIESCE, Empty())
             await supervisor.stop(STOP_ORDER)
         if self._router is not None:
             self._router.close()
@@ -155,7 +159,7 @@ class SchedulerService:
             self.address = BusAddress.of(*bus.joined)
             return keys
         assert self._context is not None
-        self._broker = make_broker(self._context, keys, self.settings)
+        self._broker = make_broker(self._context, keys, self._rules, self.settings)
         self.address = await self._broker.start()
         self.server_public_key = keys.server().public
         return keys
@@ -241,6 +245,7 @@ class SchedulerService:
                 clock,
                 Classes(registry()),
                 settings.data_dir / "task_data",
+                self._rules.may_publish,
                 max_concurrent=scheduler.max_concurrent_tasks,
                 shutdown_grace=scheduler.shutdown_grace,
             )
@@ -263,7 +268,7 @@ class SchedulerService:
         ]
 
     def _bridge(self, keys: KeyRing) -> Callable[[], BridgeActor]:
-        settings, rules, hosted = self.settings, AccessRules.load(), self.server_public_key is not None
+        settings, rules, hosted = self.settings, self._rules, self.server_public_key is not None
 
         def role_of(source: str) -> str:
             return keys.role_of(source) if hosted else JOINED_ROLE
@@ -340,13 +345,15 @@ def make_registry(settings: Settings) -> TaskRegistry:
     )
 
 
-def make_broker(context: "zmq.Context[zmq.Socket[bytes]]", keys: KeyRing, settings: Settings) -> Broker:
+def make_broker(
+    context: "zmq.Context[zmq.Socket[bytes]]", keys: KeyRing, rules: AccessRules, settings: Settings
+) -> Broker:
     """The bus the service hosts."""
     bus = settings.bus
     return Broker(
         context,
         keys,
-        AccessRules.load(),
+        rules,
         host=bus.host,
         publish_port=bus.publish_port,
         subscribe_port=bus.subscribe_port,
@@ -417,7 +424,7 @@ async def _serve_broker(settings: Settings) -> int:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     keys = KeyRing(settings.data_dir / "keys")
     keys.ensure()
-    broker = make_broker(context, keys, settings)
+    broker = make_broker(context, keys, AccessRules.load(), settings)
     try:
         address = await broker.start()
         log.info("bus_started", bus=str(address))

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -113,6 +114,12 @@ class Supervisor:
             await self._settle()
             await self._stop_one(name)
         await self._abandon()
+
+    def tell(self, name: str, topic: str, message: tuple[Any, ...]) -> None:
+        """Put a message into the mailbox of one actor, if it has room; for news that everybody can do without."""
+        self._router.count(1)
+        if not self._router.push(name, [topic.encode(), pack(message)]):
+            self._router.settle(1)
 
     async def _settle(self) -> None:
         try:
