@@ -129,8 +129,10 @@ class CronPattern:
         return min(gaps)
 
     def may_fall_in_gaps(self) -> bool:
-        """Whether gaps could swallow every match: only for a wildcard job in certain hours and months."""
-        return self.wildcard and self.hours != fields.HOUR.full and self.days.months != fields.MONTH.full
+        """Whether gaps could swallow every match: only for a wildcard job with certain hours, days and months."""
+        all_days = self.days.month_days == fields.DAY_OF_MONTH.full and self.days.weekdays == fields.ALL_WEEKDAYS
+        certain_months = self.days.months != fields.MONTH.full
+        return self.wildcard and certain_months and not all_days and self.hours != fields.HOUR.full
 
 
 def compile_pattern(expression: str) -> CronPattern:

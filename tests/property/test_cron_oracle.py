@@ -5,8 +5,9 @@ cronsim is followed to the minute, with two exceptions that the tests verify ins
 - From a start inside the second pass of an overlap it can answer with the first pass, which lies in the past. We
   answer with the first of its fires that is later than the start.
 - For a wildcard job around a change of offset it sometimes answers with a time that no clock shows (the midnight
-  of a day that starts at 01:00), or steps over matching times (it walks in whole hours, also over changes of half an
-  hour). A fire must then match, or miss, cronsim's own fields by the clock of `zoneinfo`.
+  of a day that starts at 01:00), steps over matching times (it walks in whole hours, also over changes of half an
+  hour), or goes round in circles (Canada/Newfoundland before 2011, back from 00:01 to 23:01). A fire must then match, or miss, cronsim's own fields by
+  the clock of `zoneinfo`.
 
 `AICO_FUZZ_CRON_EXAMPLES` sets the number of triples (20,000 by default).
 """
@@ -19,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from aico_sched.schedule import ScheduleError, format_local, from_datetime, parse_schedule, to_datetime
@@ -92,6 +93,26 @@ def random_start(source: random.Random, zone: ZoneInfo) -> datetime:
     return start
 
 
+class CronSimStuckError(Exception):
+    """cronsim goes round in circles."""
+
+
+class BoundedSim(CronSim):
+    """cronsim, made to give up where it would loop for ever; 50 years of days are under 40,000 rounds."""
+
+    rounds = 0
+
+    def advance_month(self) -> None:
+        self.rounds += 1
+        if self.rounds > 40_000:
+            raise CronSimStuckError
+        super().advance_month()
+
+    def __next__(self) -> datetime:
+        self.rounds = 0
+        return super().__next__()
+
+
 def is_shown(sim: CronSim, moment: datetime, zone: ZoneInfo) -> bool:
     """Whether the clock of the zone matches cronsim's own fields at an instant."""
     wall = moment.astimezone(UTC).astimezone(zone)
@@ -108,19 +129,24 @@ class Oracle:
     """cronsim's fires after a start as us, without those that no clock shows."""
 
     def __init__(self, expression: str, start: datetime, zone: ZoneInfo) -> None:
-        self.sim = CronSim(expression, start.astimezone(zone))
+        self.sim = BoundedSim(expression, start.astimezone(zone))
         minute, hour = expression.split()[:2]
         self.wildcard = minute.startswith("*") or hour.startswith("*")
         self.zone = zone
         self.quirks = 0
 
     def next_after(self, us: int) -> int | None:
+        """cronsim's next fire, None when it gives up; raises CronSimStuckError."""
+        past = 0
         while (moment := next(self.sim, None)) is not None:
             if self.wildcard and not is_shown(self.sim, moment, self.zone):
                 assert near_change(from_datetime(moment), self.zone)
                 self.quirks += 1
             elif from_datetime(moment) > us:
                 return from_datetime(moment)
+            past += 1
+            if past > 2000:
+                raise CronSimStuckError
         return None
 
 
@@ -142,26 +168,38 @@ def check(expression: str, zone_name: str, start: datetime) -> int:
         return 0
     oracle = Oracle(expression, start, zone)
     now = from_datetime(start)
-    expected = oracle.next_after(now)
-    for _ in range(FIRES):
-        fire = schedule.next_after(now)
-        context = f"{expression!r} in {zone_name} after {format_local(now, zone)}"
-        if expected is None:
-            assert fire is None or fire > from_datetime(start + PATIENCE), context
-            break
-        assert fire is not None, context
-        if fire != expected:
-            shown = f"{context}: {format_local(fire, zone)}, cronsim: {format_local(expected, zone)}"
-            assert oracle.wildcard and fire < expected, shown
-            assert is_shown(oracle.sim, to_datetime(fire), zone) and near_change(fire, zone), shown
-            oracle.quirks += 1
-        else:
-            expected = oracle.next_after(fire)
-        now = fire
+    try:
+        expected = oracle.next_after(now)
+        for _ in range(FIRES):
+            fire = schedule.next_after(now)
+            context = f"{expression!r} in {zone_name} after {format_local(now, zone)}"
+            if expected is None:
+                assert fire is None or fire > from_datetime(start + PATIENCE), context
+                break
+            assert fire is not None, context
+            if fire != expected:
+                shown = f"{context}: {format_local(fire, zone)}, cronsim: {format_local(expected, zone)}"
+                assert oracle.wildcard and fire < expected, shown
+                assert is_shown(oracle.sim, to_datetime(fire), zone) and near_change(fire, zone), shown
+                oracle.quirks += 1
+            else:
+                expected = oracle.next_after(fire)
+            now = fire
+    except CronSimStuckError:
+        stuck = from_datetime(oracle.sim.dt.astimezone(UTC))
+        assert oracle.wildcard and near_change(stuck, zone), f"{expression!r} in {zone_name} near {oracle.sim.dt}"
+        oracle.quirks += 1
     return oracle.quirks
 
 
-@settings(max_examples=max(1, TRIPLES // BATCH), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=max(1, TRIPLES // BATCH),
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    # A smaller seed is no simpler case; the message names the triple that failed.
+    phases=[Phase.generate],
+)
 @given(seed=st.integers(0, 2**64))
 def test_batches_of_random_triples(seed: int) -> None:
     source = random.Random(seed)
@@ -200,7 +238,9 @@ def test_triples_that_shrink(expression: str, zone: str, seconds: int) -> None:
 
 @settings(max_examples=500, deadline=None, database=None)
 @given(
-    fields=st.lists(st.text(alphabet="0123456789*,-/L#WMONFRIJAN+_.", min_size=1, max_size=6), min_size=1, max_size=7),
+    fields=st.lists(
+        st.text(alphabet="0123456789*,-/L#WMONFRIJAN+_.", min_size=1, max_size=6), min_size=1, max_size=7
+    ),
     position=st.integers(0, 4),
 )
 def test_what_is_readable(fields: list[str], position: int) -> None:

@@ -29,7 +29,12 @@ def test_a_time_in_a_gap() -> None:
 @pytest.mark.parametrize(
     ("text", "start", "zone", "note"),
     [
-        ("15,45 2 * * *", "2026-03-28T12:00:00Z", BERLIN, "2026-03-29: 02:15 to 02:45 do not exist, runs once at 03:00"),
+        (
+            "15,45 2 * * *",
+            "2026-03-28T12:00:00Z",
+            BERLIN,
+            "2026-03-29: 02:15 to 02:45 do not exist, runs once at 03:00",
+        ),
         ("*/15 2 * * *", "2026-03-28T12:00:00Z", BERLIN, "2026-03-29: 02:00 to 02:45 do not exist and are skipped"),
         ("30 2 * * *", "2026-10-24T12:00:00Z", BERLIN, "2026-10-25: 02:30 comes twice, runs the first time only"),
         ("0 */1 * * *", "2026-10-24T23:30:00Z", BERLIN, "2026-10-25: 02:00 comes twice, runs both times"),

@@ -46,7 +46,9 @@ def test_interval_periods_are_exact(text: str, period: int) -> None:
     assert (schedule.kind, schedule.expression, schedule.period_us) == ("interval", text, period)
 
 
-@pytest.mark.parametrize("text", ["0", "-5", "+5", "x", "", "1e3", "0.0009", "0.0000001", "315576001", "1_0", "nan", "\uff15"])
+@pytest.mark.parametrize(
+    "text", ["0", "-5", "+5", "x", "", "1e3", "0.0009", "0.0000001", "315576001", "1_0", "nan", "\uff15"]
+)
 def test_interval_refused(text: str) -> None:
     with pytest.raises(ScheduleError) as caught:
         parse_schedule(f"interval:{text}", "UTC")
