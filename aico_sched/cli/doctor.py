@@ -1,5 +1,6 @@
 """Looks at everything that can keep the service from running well, and says how to mend it."""
 
+import json
 import os
 import shutil
 import socket
@@ -80,7 +81,10 @@ def examine(load: Callable[[], Any]) -> Iterator[Check]:
     yield _disk(settings.data_dir)
     yield _private_file("database", settings.database_path)
     yield _keys(settings.data_dir / "keys")
-    yield from _ports(settings)
+    running = _running(settings.data_dir)
+    yield running
+    if not running.detail.startswith("runs"):
+        yield _ports(settings)
     yield _modules(settings)
 
 
@@ -161,17 +165,34 @@ def _keys(folder: Path) -> Check:
     return Check("keys", "ok", f"for {', '.join(live)}")
 
 
-def _ports(settings: Any) -> Iterator[Check]:
-    if settings.bus.connect is not None:
-        yield Check("bus", "ok", f"joins {settings.bus.connect}")
-        return
+def _running(folder: Path) -> Check:
+    """Whether a service runs with this data folder, by the file it leaves there."""
+    try:
+        content = json.loads((folder / "service.json").read_text(encoding="utf-8"))
+        pid = int(content["pid"])
+        os.kill(pid, 0)
+    except FileNotFoundError:
+        return Check("service", "ok", "does not run")
+    except ProcessLookupError:
+        return Check("service", "warning", "ended without an orderly stop", "start it again: it picks up where it was")
+    except PermissionError:
+        return Check("service", "ok", "runs as another user")
+    except (OSError, ValueError, KeyError, TypeError):
+        return Check("service", "warning", "its file service.json cannot be read", "restart the service")
+    return Check("service", "ok", f"runs as process {pid}, bus at {content.get('publish')}")
+
+
+def _ports(settings: Any) -> Check:
+    bus = settings.bus
+    if bus.connect is not None:
+        return Check("bus", "ok", f"joins {bus.connect}")
     for key in ("publish_port", "subscribe_port"):
-        port = getattr(settings.bus, key)
-        if port and not _is_free(settings.bus.host, port):
-            mend = f"if that is not the service itself, choose another bus.{key}"
-            yield Check("bus", "warning", f"port {port} on {settings.bus.host} is in use", mend)
-            return
-    yield Check("bus", "ok", f"ports {settings.bus.publish_port} and {settings.bus.subscribe_port} are free")
+        port = getattr(bus, key)
+        if port and not _is_free(bus.host, port):
+            mend = f"stop what listens there, or choose another bus.{key}"
+            return Check("bus", "failed", f"port {port} on {bus.host} is in use", mend)
+    shown = [str(port) if port else "any free one" for port in (bus.publish_port, bus.subscribe_port)]
+    return Check("bus", "ok", f"can listen on ports {' and '.join(shown)}")
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -66,6 +66,23 @@ def task_options(
     return options | ({"retry": retry} if retry else {})
 
 
+def option_defaults(given: list[str]) -> dict[str, Any]:
+    """The default of each named option, for putting it back; raises a usage failure for a name that is none."""
+    if not given:
+        return {}
+    from aico_sched.topics.commands import TaskOptions
+
+    fields = TaskOptions.model_fields
+    defaults = {}
+    for name in given:
+        plain = name.lstrip("-").replace("-", "_")
+        field = {"tag": "tags", "tz": "timezone"}.get(plain, plain)
+        if field not in fields:
+            raise usage(f"--reset takes one of {', '.join(fields)}, not {name!r}", option="reset")
+        defaults[field] = fields[field].get_default(call_default_factory=True)
+    return defaults
+
+
 def read_values(given: list[str] | None) -> dict[str, Any] | None:
     """A task's configuration from `K=V` and `@file.json` or `@file.yaml`, the later one winning; None if none was
     given. V is JSON where it can be read as such, else text."""

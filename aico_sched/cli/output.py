@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -149,3 +149,16 @@ def short(value: Any, limit: int = 60) -> str | None:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def told_by(result: Any) -> Any:
+    """What a task's result says to a person: its message, else its data."""
+    if isinstance(result, dict) and result.keys() <= {"message", "data", "skipped"}:
+        return result.get("message") or result.get("data")
+    return result
+
+
+def pairs(values: Mapping[str, Any]) -> str:
+    """A small mapping on one line, as `name value`, without what is empty."""
+    shown = ((name, short(f"{value:.4g}" if isinstance(value, float) else value)) for name, value in values.items())
+    return "  ".join(f"{name} {value}" for name, value in shown if value is not None)

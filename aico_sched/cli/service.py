@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aico_sched.cli.output import seconds, short
+from aico_sched.cli.output import pairs, seconds, short
 from aico_sched.cli.session import Connect, DataDir, Session, offline, online
 from aico_sched.cli.watching import show_event
 from aico_sched.topics import names
@@ -59,7 +59,7 @@ async def health(on: Session) -> None:
         for reason in found["reasons"]:
             on.out.line(f"  {reason}")
         rows = (
-            (name, check.get("status", "ok"), short({k: v for k, v in check.items() if k != "status"}, 120))
+            (name, "ok" if check.get("ok", True) else "failed", pairs({k: v for k, v in check.items() if k != "ok"}))
             for name, check in found["checks"].items()
         )
         on.out.table(("CHECK", "STATE", "DETAIL"), rows, "No checks.")
@@ -77,24 +77,26 @@ async def stats(on: Session) -> None:
     on.out.line(f"up {seconds(found['uptime_seconds'])}")
     groups = {"executions": found["executions"], "host": found["host"]}
     groups |= {f"actor {name}": values for name, values in found["actors"].items()}
-    groups |= {f"cache {name}": values for name, values in found["caches"].items()}
     for name, values in groups.items():
         on.out.line("")
         on.out.line(name, "bold")
-        on.out.fields((f"  {key}", short(value, 200)) for key, value in _flat(values))
+        on.out.fields((f"  {key}", value) for key, value in _flat(values))
+    on.out.line("")
+    rows = ((name, *(cache.get(key) for key in ("size", "hits", "misses"))) for name, cache in found["caches"].items())
+    on.out.table(("CACHE", "ENTRIES", "HITS", "MISSES"), rows, "No caches.")
 
 
-def _flat(values: dict[str, Any], above: str = "") -> list[tuple[str, Any]]:
+def _flat(values: dict[str, Any], above: str = "") -> list[tuple[str, str | None]]:
     """Nested numbers as `outer.inner`; zero is a value, nothing is not."""
-    pairs: list[tuple[str, Any]] = []
+    flat: list[tuple[str, str | None]] = []
     for key, value in values.items():
         if isinstance(value, dict):
-            pairs += _flat(value, f"{above}{key}.")
+            flat += _flat(value, f"{above}{key}.")
         elif isinstance(value, float):
-            pairs.append((above + key, f"{value:.6g}"))
+            flat.append((above + key, f"{value:.4g}"))
         else:
-            pairs.append((above + key, str(value) if isinstance(value, int) else value))
-    return pairs
+            flat.append((above + key, str(value) if isinstance(value, int) else short(value, 200)))
+    return flat
 
 
 @online(app)

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from aico_sched.cli.errors import REFUSED, usage
-from aico_sched.cli.options import read_values, task_options
-from aico_sched.cli.output import local_time, seconds, short
+from aico_sched.cli.options import option_defaults, read_values, task_options
+from aico_sched.cli.output import local_time, seconds, short, told_by
 from aico_sched.cli.session import Session, online
 from aico_sched.topics import names
 
@@ -101,11 +101,10 @@ async def update(
     """Change a task: only what is given changes. --config replaces the whole of the task's own settings."""
     changes = {"schedule": schedule, "task_class": task_class, "config": read_values(config), **options}
     changes = {name: value for name, value in changes.items() if value is not None}
-    for name in reset or []:
-        field = {"tag": "tags", "tz": "timezone"}.get(name.lstrip("-"), name.lstrip("-").replace("-", "_"))
-        if field in changes:
-            raise usage(f"{name} is both set and reset", option="reset")
-        changes[field] = None
+    defaults = option_defaults(reset or [])
+    if both := sorted(changes.keys() & defaults.keys()):
+        raise usage(f"{', '.join(both)}: both set and reset", option="reset")
+    changes |= defaults
     if not changes:
         raise usage("nothing to change: give at least one option")
     if revision is not None:
@@ -173,7 +172,7 @@ async def trigger(
     if on.out.as_json:
         on.out.json(execution)
     else:
-        reason = short(execution["error_message"] or execution["reason"] or execution["result"], 200)
+        reason = short(execution["error_message"] or execution["reason"] or told_by(execution["result"]), 200)
         took = seconds(execution["duration_seconds"])
         on.out.line(f"{task_id} {execution['status']}" + (f" after {took}" if took else ""))
         if reason:
@@ -244,7 +243,7 @@ def show_executions(on: Session, executions: list[dict[str, Any]]) -> None:
 def _outcome(execution: dict[str, Any]) -> str | None:
     """What there is to say of an execution, in a few words."""
     missed = execution.get("missed_count")
-    told = short(execution["error_message"] or execution["reason"] or execution["result"])
+    told = short(execution["error_message"] or execution["reason"] or told_by(execution["result"]))
     return f"{missed} slots  {told or ''}".rstrip() if missed else told
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from aico_sched.cli.output import STYLES, local_time, seconds, short
+from aico_sched.cli.output import STYLES, local_time, seconds, short, told_by
 from aico_sched.topics import names
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def _detail(payload: dict[str, Any]) -> str:
         seconds(payload.get("duration_seconds")),
         f"again at {local_time(payload['retry_at'])}" if payload.get("retry_at") else None,
         f"next {local_time(payload['next_run'])}" if payload.get("next_run") else None,
-        *(short(payload.get(key), 120) for key in ("error_message", "reason", "message", "note", "progress", "result")),
+        *(short(payload.get(key), 120) for key in ("error_message", "reason", "message", "note", "progress")),
+        short(told_by(payload.get("result")), 120),
         payload.get("status"),
     ]
     return "  ".join(part for part in parts if part)

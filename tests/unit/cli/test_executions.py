@@ -133,14 +133,15 @@ def test_health_is_an_exit_code_too(status: str, code: int, aico: Any, service: 
         "live": True,
         "ready": True,
         "reasons": ["slow disk"],
-        "checks": {"database": {"status": "ok", "latency_ms": 3}},
+        "checks": {"database": {"ok": True, "latency_ms": 3, "lag": 0.00012345}, "load": {"ok": False, "silent": []}},
         "version": "0.1.0",
     }
     service.answers[names.HEALTH] = found
     result = aico("health")
     assert result.exit_code == code
     assert result.stdout.splitlines()[:2] == [f"{status}, ready, version 0.1.0", "  slow disk"]
-    assert "latency_ms" in result.stdout
+    rows = [line.split() for line in result.stdout.splitlines()[3:]]
+    assert rows == [["database", "ok", "latency_ms", "3", "lag", "0.0001234"], ["load", "failed"]]
     result = aico("health", "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (code, found)
 
@@ -150,11 +151,12 @@ def test_stats_are_shown_by_group(aico: Any, service: Any) -> None:
         "uptime_seconds": 125.0,
         "actors": {"store": {"commits": 0, "batch": {"p50": 0.25}}},
         "executions": {"running": 2},
-        "caches": {"schedules": {"hits": 1, "misses": 2}},
+        "caches": {"schedules": {"hits": 1, "misses": 2, "size": 2, "maxsize": 10}},
         "host": {"cpu_percent": 1.5},
     }
     service.answers[names.STATS] = found
     text = aico("stats").stdout
-    for line in ("up 2 min 5 s", "actor store", "  commits    0", "  batch.p50  0.25", "cache schedules", "host"):
+    for line in ("up 2 min 5 s", "actor store", "  commits    0", "  batch.p50  0.25", "host"):
         assert f"{line}\n" in text
+    assert text.splitlines()[-1].split() == ["schedules", "2", "1", "2"]
     assert json.loads(aico("stats", "--json").stdout) == found

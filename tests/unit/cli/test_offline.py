@@ -1,6 +1,7 @@
 """Commands that need no service: `next`, `keys`, `doctor`, and settings that are wrong."""
 
 import json
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -167,8 +168,30 @@ def test_doctor_sees_that_a_port_is_taken(aico: Any, monkeypatch: pytest.MonkeyP
         other.listen()
         monkeypatch.setenv("AICO_SCHED_BUS__PUBLISH_PORT", str(other.getsockname()[1]))
         monkeypatch.setattr("aico_sched.cli.doctor.versions", dict)
-        bus = checks(aico)["bus"]
-    assert (bus["status"], "choose another bus.publish_port" in bus["mend"]) == ("warning", True)
+        bus = checks(aico, 1)["bus"]
+    assert (bus["status"], "choose another bus.publish_port" in bus["mend"]) == ("failed", True)
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "words"),
+    [
+        (None, "ok", "does not run"),
+        ('{"pid": PID, "publish": "tcp://127.0.0.1:5"}', "ok", "bus at tcp://127.0.0.1:5"),
+        ('{"pid": 4194304}', "warning", "without an orderly stop"),
+        ("{}", "warning", "cannot be read"),
+        ("nonsense", "warning", "cannot be read"),
+    ],
+)
+@pytest.mark.usefixtures("free_ports")
+def test_doctor_sees_whether_the_service_runs(
+    content: str | None, status: str, words: str, aico: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("aico_sched.cli.doctor.versions", dict)
+    (tmp_path / "data").mkdir(mode=0o700)
+    if content is not None:
+        (tmp_path / "data" / "service.json").write_text(content.replace("PID", str(os.getpid())))
+    found = checks(aico)["service"]
+    assert (found["status"], words in found["detail"]) == (status, True)
 
 
 def test_doctor_stops_at_wrong_settings(aico: Any, monkeypatch: pytest.MonkeyPatch) -> None:

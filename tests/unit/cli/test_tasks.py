@@ -99,7 +99,8 @@ def test_settings_that_make_no_sense_are_wrong_usage(
 
 def test_update_sends_changes_and_resets(aico: Any, service: Any, task: dict[str, Any]) -> None:
     service.answers[names.TASK_UPDATE] = task
-    arguments = ("--schedule", "@hourly", "--timeout", "5", "--reset", "retry", "--reset", "--tz", "--revision", "3")
+    resets = ("--reset", "retry", "--reset", "--tz", "--reset", "tag", "--reset", "on-max-defer")
+    arguments = ("--schedule", "@hourly", "--timeout", "5", *resets, "--revision", "3")
     assert aico("update", "user.x", *arguments).exit_code == 0
     assert service.requests[0][1] == {
         "task_id": "user.x",
@@ -107,12 +108,17 @@ def test_update_sends_changes_and_resets(aico: Any, service: Any, task: dict[str
         "timeout": 5.0,
         "retry": None,
         "timezone": None,
+        "tags": [],
+        "on_max_defer": "run",
         "revision": 3,
     }
+    commands.TaskUpdate.model_validate(service.requests[0][1])
 
 
-@pytest.mark.parametrize("arguments", [(), ("--timeout", "5", "--reset", "timeout")])
-def test_an_update_of_nothing_or_both_ways_is_wrong_usage(arguments: tuple[str, ...], aico: Any, service: Any) -> None:
+@pytest.mark.parametrize("arguments", [(), ("--timeout", "5", "--reset", "timeout"), ("--reset", "nonsense")])
+def test_an_update_of_nothing_or_both_ways_or_something_else_is_wrong_usage(
+    arguments: tuple[str, ...], aico: Any, service: Any
+) -> None:
     assert aico("update", "user.x", *arguments).exit_code == 2
     assert service.requests == []
 
