@@ -6,8 +6,8 @@ cronsim is followed to the minute, with two exceptions that the tests verify ins
   answer with the first of its fires that is later than the start.
 - For a wildcard job around a change of offset it sometimes answers with a time that no clock shows (the midnight
   of a day that starts at 01:00), steps over matching times (it walks in whole hours, also over changes of half an
-  hour), or goes round in circles (Canada/Newfoundland before 2011, back from 00:01 to 23:01). A fire must then match, or miss, cronsim's own fields by
-  the clock of `zoneinfo`.
+  hour), or goes round in circles for ever (Newfoundland, back from 00:01 to 23:01). A fire must then match, or
+  miss, cronsim's own fields by the clock of `zoneinfo`; where cronsim circles, the comparison ends.
 
 `AICO_FUZZ_CRON_EXAMPLES` sets the number of triples (20,000 by default).
 """
