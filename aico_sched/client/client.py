@@ -204,8 +204,8 @@ class SchedulerClient:
         return stream
 
     async def wait(self, execution_id: str, timeout: float | None = None) -> ExecutionView:
-        """The execution once it is over, whatever its end. Raises `ExecutionNotFound`, and `WaitTimeout` after `timeout`
-        seconds (None: no limit). Asks now and then besides listening, so that a lost event delays it only."""
+        """The execution once it is over, whatever its end. Raises `ExecutionNotFound`, and `WaitTimeout` after
+        `timeout` seconds (None: no limit). Asks now and then besides listening, so that a lost event delays it only."""
         changed = asyncio.Event()
         self._watches.setdefault(execution_id, []).append(changed)
         self._listen(names.EXECUTION_EVENTS)
