@@ -15,7 +15,8 @@ class SchedulerError(Exception):
     def __init__(
         self, code: ErrorCode | str, message: str, details: Mapping[str, Any] | None = None, *, retryable: bool = False
     ) -> None:
-        super().__init__(message)
+        # Not `super()`: in a `Refused` that is `CommandError`, which takes other arguments.
+        Exception.__init__(self, message)
         self.code, self.message = code, message
         self.details: dict[str, Any] = dict(details or {})
         self.retryable = retryable
