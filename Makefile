@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
+EXAMPLES ?= 1000000
 
 # The first interpreter that runs, is of a version we support, and can make virtual environments. Each is run, not
 # only looked up: version managers put commands on the path that fail when they are called.
@@ -54,16 +55,16 @@ coverage: $(STAMP)  ## run the tests and show the lines no test reaches
 	@$(BIN)/coverage report --skip-covered
 
 bench: $(STAMP)  ## measure speed against the goals: JSON and a table
-	@$(BIN)/python tests/benchmarks/run.py
+	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
-fuzz-cron: $(STAMP)  ## compare the cron engine with another one on random expressions, without end in sight
-	@AICO_SCHED_LONG=1 $(PYTEST) -q tests/property -k cron
+fuzz-cron: $(STAMP)  ## compare the cron engine with another one on EXAMPLES random expressions
+	@AICO_FUZZ_CRON_EXAMPLES=$(EXAMPLES) $(PYTEST) -q tests/property/test_cron_oracle.py
 
 torture: $(STAMP)  ## kill, flood and confuse a running service
 	@$(PYTEST) -q tests/torture
 
 long: $(STAMP)  ## the test suite in its full sizes
-	@AICO_SCHED_LONG=1 $(PYTEST) -q
+	@AICO_SCHED_LONG=1 AICO_FUZZ_CRON_EXAMPLES=$(EXAMPLES) $(PYTEST) -q
 
 format: $(STAMP)  ## mend style and formatting where a tool can
 	@$(BIN)/ruff check --fix .

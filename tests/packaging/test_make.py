@@ -1,0 +1,83 @@
+"""`make` finds a Python that works, explains itself, and CI runs what a developer runs."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+def make(*arguments: str, path: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    tools = "/usr/bin:/bin" if path is None else str(path)
+    environ = {"PATH": tools, "HOME": os.environ.get("HOME", "/")}
+    command = [str(shutil.which("make")), "--no-print-directory", "VENV=none", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Path:
+    """A path with a shell and nothing that could be Python."""
+    for name in ("sh", "bash", "awk", "touch"):
+        if found := shutil.which(name):
+            (tmp_path / name).symlink_to(found)
+    return tmp_path
+
+
+def command(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_every_target_is_explained() -> None:
+    targets = set(re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[0].split())
+    shown = {line.split()[1] for line in make("help").stdout.splitlines()}
+    assert shown == targets
+    assert {
+        "demo",
+        "test",
+        "lint",
+        "types",
+        "layers",
+        "check",
+        "bench",
+        "fuzz-cron",
+        "torture",
+        "long",
+        "clean",
+    } <= shown
+
+
+def test_an_interpreter_that_does_not_run_is_passed_over(tools: Path) -> None:
+    command(tools, "python3", "exit 127")
+    command(tools, "python3.13", "exit 127")
+    command(tools, "python3.12", f'exec {sys.executable} "$@"')
+    assert f"{tools}/python3.12 -m venv" in make("-n", "install", path=tools).stdout
+
+
+def test_python3_comes_first_where_it_fits(tools: Path) -> None:
+    for name in ("python3", "python3.12"):
+        command(tools, name, f'exec {sys.executable} "$@"')
+    assert f"{tools}/python3 -m venv" in make("-n", "install", path=tools).stdout
+
+
+def test_no_python_at_all_is_said_with_a_way_out(tools: Path) -> None:
+    done = make("test", path=tools)
+    assert done.returncode == 2
+    assert "No Python 3.11, 3.12 or 3.13" in done.stderr
+    assert "PYTHON=" in done.stderr
+
+
+def test_ci_runs_the_checks_and_the_tests_last() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    steps = re.findall(r"^make --no-print-directory (\w+)$", script.read_text(), re.MULTILINE)
+    assert steps == ["lint", "types", "layers", "test"]
+    assert script.read_text().rstrip().endswith("test")
