@@ -31,7 +31,11 @@ SINGLE_STEP_AFTER = 2
 """Crashes in a row at the same message after which messages are handled one by one."""
 
 DROP_AFTER = 3
-"""Crashes in a row at the same single message after which it is dropped and its sender told."""
+"""Times in a row the same error must come of the same single message until it is dropped and its sender told. Other
+errors are no proof against it: they may come of the database or of a neighbour."""
+
+DROP_AFTER_ALL = 20
+"""Crashes in a row at the same single message after which it is dropped whatever the errors were."""
 
 Fault = Callable[[str, str, str], None]
 """Test hook: called as (actor, "before" or "after", topic) around every send; may raise."""
@@ -84,7 +88,8 @@ class Cell:
         self.children: dict[str, Child] = {}
         self._wake = asyncio.Event()
         self._stopping = False
-        self._crashes_here = 0
+        self._crashes_here = self._same_error = 0
+        self._last_error = ""
         self.ready = asyncio.Event()
         self.figures = {
             "messages": 0,
@@ -255,11 +260,11 @@ class Cell:
             raise
         except Exception as error:
             self._crashes_here += 1
-            if limit == 1 and self._pending and self._crashes_here >= SINGLE_STEP_AFTER + DROP_AFTER - 1:
+            if limit == 1 and self._pending and self._is_poison(error):
                 self._drop_head(error)
             raise
         if done:
-            self._crashes_here = 0
+            self._crashes_here = self._same_error = 0
         self._commit_turn(done)
         spent = perf_counter() - started
         self.figures["turns"] += 1
@@ -310,10 +315,16 @@ class Cell:
             else:
                 del self._overflow[name]
 
+    def _is_poison(self, error: Exception) -> bool:
+        """Whether the message that is handled alone has crashed its actor often enough to be given up."""
+        self._same_error = self._same_error + 1 if repr(error) == self._last_error else 1
+        self._last_error = repr(error)
+        return self._same_error >= DROP_AFTER or self._crashes_here >= DROP_AFTER_ALL
+
     def _drop_head(self, error: Exception) -> None:
         """Give up a message that no instance survives, and tell its sender if it was a command."""
         topic, body = self._pending.popleft()
-        self._crashes_here = 0
+        self._crashes_here = self._same_error = 0
         self.figures["dropped"] += 1
         log.critical("message_dropped", actor=self.name, topic=topic, **described(error))
         self._router.settle(1)
