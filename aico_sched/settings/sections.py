@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from aico_sched.paths import absolute
+from aico_sched.schedule import ScheduleError, parse_schedule
 from aico_sched.topics.commands import PositiveSeconds, TaskOptions
 
 DAY = 86_400.0
@@ -97,7 +98,7 @@ class BusSettings(Section):
     publish_port: Port
     subscribe_port: Port
     connect: str | None
-    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     codec: Literal["msgpack", "aico"]
     rate_limit: int = Field(ge=1, le=10_000_000)
 
@@ -143,6 +144,16 @@ class TaskSettings(TaskOptions):
     enabled: bool = True
     schedule: str | None = Field(default=None, min_length=1, max_length=256)
     max_duration: PositiveSeconds | None = None
+
+    @field_validator("schedule")
+    @classmethod
+    def _can_be_scheduled(cls, text: str | None) -> str | None:
+        if text is not None:
+            try:
+                parse_schedule(text, "UTC")
+            except ScheduleError as error:
+                raise ValueError(f"a schedule. {error}") from None
+        return text
 
     @model_validator(mode="after")
     def _has_a_zone(self) -> "TaskSettings":

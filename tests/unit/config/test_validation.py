@@ -66,6 +66,7 @@ WRONG = [
     ("paths.data_dir", 5, "a path"),
     ("tasks.maintenance.log_cleanup.timeout", -1, "a number or null, more than 0"),
     ("tasks.maintenance.log_cleanup.schedule", 4, "text or null"),
+    ("tasks.maintenance.log_cleanup.schedule", "61 * * * *", "a schedule. minute: '61'"),
     ("tasks.maintenance.log_cleanup.max_duration", 0, "more than 0"),
     ("tasks.maintenance.log_cleanup.timezone", "Mars", "IANA time zone"),
     ("tasks.maintenance.log_cleanup.misfire", "never", "one of latest, all, skip"),
