@@ -15,10 +15,11 @@ def as_failure(error: Exception) -> Failure | None:
         return error
     # First, because the client's own errors of these kinds carry a code as well.
     if isinstance(error, TimeoutError | ConnectionError):
+        message = str(error) or "the service does not answer"
+        # Some of the client's messages say themselves how to start one.
+        hint = "" if "aico-sched run" in message else None
         details = getattr(error, "details", None)
-        return Failure(
-            "unreachable", str(error) or "the service does not answer", exit_code=UNREACHABLE, details=details
-        )
+        return Failure("unreachable", message, exit_code=UNREACHABLE, details=details, hint=hint)
     for module, name, convert in _KNOWN:
         kind = getattr(sys.modules.get(module), name, None)
         if kind is not None and isinstance(error, kind):

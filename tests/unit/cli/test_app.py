@@ -67,6 +67,12 @@ def test_a_service_that_does_not_answer_is_the_same(error: Exception, aico: Any,
     assert (result.exit_code, result.stderr.splitlines()[0]) == (3, f"error: {error}")
 
 
+def test_the_clients_own_advice_is_not_repeated(aico: Any, tmp_path: Path) -> None:
+    result = aico("list", "--data-dir", str(tmp_path / "none"))
+    assert (result.exit_code, result.stderr.count("`aico-sched run`")) == (3, 1)
+    assert aico("list", "--bus-connect", "nonsense").exit_code == 2
+
+
 def test_ctrl_c_is_exit_code_130_without_a_word(aico: Any, service: Any) -> None:
     service.published = [KeyboardInterrupt()]
     result = aico("watch")
