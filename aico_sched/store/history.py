@@ -1,6 +1,6 @@
 """The commands that only read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgpack
@@ -10,9 +10,13 @@ from aico_sched.schedule import format_rfc3339, parse_rfc3339
 from aico_sched.store.outbox import Outbox
 from aico_sched.store.records import AttemptRow, DeadRow, ExecutionRow, TaskRow
 from aico_sched.store.unit import Unit
+from aico_sched.topics import limits
 from aico_sched.topics.errors import CommandError, ErrorCode
 
 _NEWEST = 2**62
+
+PAGE_BYTES = limits.MAX_FRAME_BYTES - 16 * 1024
+"""What a page may hold, so that its reply fits into one message; a page that would be longer ends earlier."""
 
 
 class History:
@@ -27,11 +31,8 @@ class History:
         limit = payload.get("limit", 100)
         filters = [payload.get(name) or "" for name in ("cursor", "prefix", "state", "tag", "owner")]
         rows = [TaskRow(*row) for row in self._database.run("list_tasks", (*filters, limit + 1))]
-        page = rows[:limit]
-        return {
-            "tasks": [task.view() for task in page],
-            "next_cursor": page[-1].task_id if len(rows) > limit else None,
-        }
+        views = _fitting(task.view() for task in rows[:limit])
+        return {"tasks": views, "next_cursor": views[-1]["task_id"] if len(rows) > len(views) else None}
 
     def status(self, task: TaskRow, history: int) -> dict[str, Any]:
         """`scheduler.task.status`: a task and its newest executions."""
@@ -45,11 +46,16 @@ class History:
         filters = [payload.get(name) or "" for name in ("task_id", "execution_id", "status")]
         parameters = (_number(payload.get("cursor")), *filters, since, until, limit + 1)
         rows = [ExecutionRow(*row) for row in self._database.run("list_executions", parameters)]
-        views = [row.view() for row in rows[:limit]]
-        if payload.get("attempts"):
-            for view in views:
-                view["attempts"] = self._attempts(view["execution_id"])
-        return {"executions": views, "next_cursor": str(rows[limit - 1].id) if len(rows) > limit else None}
+        attempts = bool(payload.get("attempts"))
+        views = _fitting(self._execution(row, attempts) for row in rows[:limit])
+        more = len(rows) > len(views)
+        return {"executions": views, "next_cursor": str(rows[len(views) - 1].id) if more else None}
+
+    def _execution(self, row: ExecutionRow, attempts: bool) -> dict[str, Any]:
+        view = row.view()
+        if attempts:
+            view["attempts"] = self._attempts(row.execution_id)
+        return view
 
     def dead(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         """`scheduler.dead.list`, newest first, each with its attempts."""
@@ -57,32 +63,43 @@ class History:
         died_at, _, execution_id = (payload.get("cursor") or "").partition("/")
         parameters = (payload.get("task_id") or "", died_at, execution_id, limit + 1)
         rows = [DeadRow(*row) for row in self._database.run("list_dead", parameters)]
-        letters = [
+        letters = _fitting(
             {**row._asdict(), "config": decoded(row.config), "attempts": self._attempts(row.execution_id)}
             for row in rows[:limit]
-        ]
-        last = rows[limit - 1] if len(rows) > limit else None
+        )
+        last = rows[len(letters) - 1] if len(rows) > len(letters) else None
         return {"dead": letters, "next_cursor": f"{last.died_at}/{last.execution_id}" if last else None}
 
     def events(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         """`scheduler.event.list`: what a subscriber missed."""
         outbox: Outbox = self._unit.outbox
         rows = outbox.of_topic(payload["topic"], payload.get("after_seq", 0), payload.get("limit", 100))
-        return {
-            "events": [
-                {
-                    "topic": event.topic,
-                    "seq": event.seq,
-                    "message_id": event.message_id,
-                    "timestamp": event.timestamp,
-                    "payload": msgpack.unpackb(event.body),
-                }
-                for event in rows
-            ]
-        }
+        views = (
+            {
+                "topic": event.topic,
+                "seq": event.seq,
+                "message_id": event.message_id,
+                "timestamp": event.timestamp,
+                "payload": msgpack.unpackb(event.body),
+            }
+            for event in rows
+        )
+        return {"events": _fitting(views)}
 
     def _attempts(self, execution_id: str) -> list[dict[str, Any]]:
         return [AttemptRow(*row).view() for row in self._database.run("attempts", (execution_id,))]
+
+
+def _fitting(views: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first of `views` that fit into one reply; at least one."""
+    page: list[dict[str, Any]] = []
+    room = PAGE_BYTES
+    for view in views:
+        room -= len(msgpack.packb(view))
+        if room < 0 and page:
+            break
+        page.append(view)
+    return page
 
 
 def _instant(text: str | None) -> str:
