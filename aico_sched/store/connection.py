@@ -164,6 +164,11 @@ class Database:
         self._raw("ROLLBACK TO message")
         self._raw("RELEASE message")
 
+    def integrity_check(self) -> list[str]:
+        """What is wrong with the file, in SQLite's words; empty if nothing is. Reads all of it, holding the GIL."""
+        findings = [str(row[0]) for row in self._raw("PRAGMA integrity_check")]
+        return [] if findings == ["ok"] else findings
+
     def close(self) -> None:
         """Close the connection and let others in. Safe to call twice."""
         if self._connection is None:
