@@ -12,13 +12,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import typer
-
-from aico_sched.cli.service import ConfigFile, load_settings
-from aico_sched.cli.session import DataDir, Session, offline
-
-app = typer.Typer()
-
 PACKAGES = ("chromadb", "cryptography", "libsql-experimental", "msgpack", "psutil", "pydantic", "pyzmq", "structlog")
 PYTHONS = ((3, 11), (3, 14))
 # Nothing of ours existed before: a clock that shows an earlier time was never set.
@@ -33,21 +26,6 @@ class Check(NamedTuple):
     status: Literal["ok", "warning", "failed"]
     detail: str
     mend: str = ""
-
-
-@offline(app)
-def doctor(on: Session, config: ConfigFile = None, data_dir: DataDir = None) -> None:
-    """Check configuration, keys, ports, folders, clock and versions, without a running service."""
-    checks = list(examine(lambda: load_settings(config, on.data_dir)))
-    if on.out.as_json:
-        on.out.json({"checks": [check._asdict() for check in checks]})
-    else:
-        on.out.table(("CHECK", "STATE", "FOUND"), ((c.name, c.status, c.detail) for c in checks), "")
-        for check in checks:
-            if check.mend:
-                on.out.line(f"{check.name}: {check.mend}")
-    if any(check.status == "failed" for check in checks):
-        raise typer.Exit(1)
 
 
 def versions() -> dict[str, str]:

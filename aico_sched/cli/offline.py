@@ -1,6 +1,5 @@
 """Commands that need no service: what a schedule does, the keys of the bus, the version."""
 
-import platform
 from typing import Annotated, Any
 
 import typer
@@ -68,6 +67,8 @@ def _usual_zone() -> str:
 @offline(app)
 def version(on: Session) -> None:
     """Show the versions of everything that matters in a bug report."""
+    import platform
+
     from aico_sched import __version__
     from aico_sched.cli.doctor import versions
 
@@ -76,6 +77,23 @@ def version(on: Session) -> None:
         on.out.json(found)
     else:
         on.out.fields(found.items())
+
+
+@offline(app)
+def doctor(on: Session, config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Check configuration, keys, ports, folders, clock and versions, without a running service."""
+    from aico_sched.cli.doctor import examine
+
+    checks = list(examine(lambda: load_settings(config, on.data_dir)))
+    if on.out.as_json:
+        on.out.json({"checks": [check._asdict() for check in checks]})
+    else:
+        on.out.table(("CHECK", "STATE", "FOUND"), ((c.name, c.status, c.detail) for c in checks), "")
+        for check in checks:
+            if check.mend:
+                on.out.line(f"{check.name}: {check.mend}")
+    if any(check.status == "failed" for check in checks):
+        raise typer.Exit(1)
 
 
 def _ring(on: Session, config: Any) -> Any:

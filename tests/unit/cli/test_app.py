@@ -159,6 +159,7 @@ def test_nothing_heavy_is_loaded_at_start() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     loaded = set(done.stdout.split())
     heavy = {"pydantic", "zmq", "yaml", "asyncio", "structlog", "libsql_experimental", "chromadb", "psutil", "msgpack"}
+    heavy |= {"rich", "importlib.metadata", "socket", "aico_sched.settings", "aico_sched.client"}
     assert loaded & heavy == set()
 
 
