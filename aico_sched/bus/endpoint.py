@@ -98,10 +98,14 @@ class BusEndpoint:
         self._in = open_socket(self._context, zmq.SUB, high_water=self._high_water, ipv6=ipv6)
         for socket in (self._out, self._in):
             make_client(socket, self._server_key, self._identity)
-        self._links = (Link(self._out, self.address.publish), Link(self._in, self.address.subscribe))
+        changed = self._stirred.notify
+        self._links = (Link(self._out, self.address.publish, changed), Link(self._in, self.address.subscribe, changed))
         self._out.connect(self.address.publish)
         self._in.connect(self.address.subscribe)
         self._watches = (Readiness(self._out, self._on_out), Readiness(self._in, self._on_in))
+        # A pipe that nobody has tried to read gives no wake-up for its first message.
+        self._read_upstream()
+        self._look()
 
     def close(self) -> None:
         """Disconnect. What was not yet sent is lost; harmless when repeated."""
@@ -146,6 +150,11 @@ class BusEndpoint:
         for link in self._links:
             link.refresh()
         return bool(self._links) and all(link.up for link in self._links)
+
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How often the publishing and the listening connection were established."""
+        return self._links[0].connections, self._links[1].connections
 
     @property
     def problem(self) -> str:
@@ -193,9 +202,12 @@ class BusEndpoint:
     # Publishing.
 
     def send(self, topic: str, body: bytes) -> bool:
-        """Publish without waiting. False, and nothing is sent, when the queue is full or (hosted bus) the broker is
-        not connected; `wait_sendable`, then try again. True means handed to ZeroMQ, not arrived."""
+        """Publish without waiting. False, and nothing is sent, when the broker is not connected or the queue is full;
+        `wait_sendable`, then try again. True means handed to ZeroMQ, not arrived."""
         out = self._sockets()[0]
+        # ZeroMQ would keep it for the next connection, and a command could take effect long after its sender gave up.
+        if not self._links[0].up:
+            return False
         if not self.joined and b"" not in self._upstream:
             self._read_upstream()
             if b"" not in self._upstream:

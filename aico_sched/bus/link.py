@@ -1,5 +1,6 @@
 """What a socket's monitor tells about its connection: the only place where ZeroMQ says why there is none."""
 
+from collections.abc import Callable
 from typing import Final
 
 import zmq
@@ -27,15 +28,18 @@ _NOTHING: Final = "nothing listens there"
 
 
 class Link:
-    """Follows the connection of `socket` to `endpoint`. Make it before `connect`, close it before the socket."""
+    """Follows the connection of `socket` to `endpoint`. Make it before `connect`, close it before the socket.
+    `on_change` is called when the connection comes or goes."""
 
-    def __init__(self, socket: Socket, endpoint: str) -> None:
-        self._socket, self.endpoint = socket, endpoint
+    def __init__(self, socket: Socket, endpoint: str, on_change: Callable[[], None]) -> None:
+        self._socket, self.endpoint, self._on_change = socket, endpoint, on_change
         self._monitor = socket.get_monitor_socket(_EVENTS)
         self._readiness = Readiness(self._monitor, self.refresh)
         self.up = False
         self._problem = _NOTHING
         self.connections = 0
+        # A pipe that nobody has tried to read gives no wake-up for its first message.
+        self.refresh()
 
     @property
     def problem(self) -> str:
@@ -54,6 +58,12 @@ class Link:
         self._monitor.close()
 
     def _note(self, event: zmq.Event) -> None:
+        before = self.up
+        self._apply(event)
+        if self.up != before:
+            self._on_change()
+
+    def _apply(self, event: zmq.Event) -> None:
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self.up = True
             self.connections += 1

@@ -47,10 +47,12 @@ def make_client(socket: Socket, server_key: str | None, identity: CurveIdentity 
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
     if server_key is None:
         return
-    if identity is None:
-        public, secret = zmq.curve_keypair()
-    else:
-        public, secret = identity.public.encode(), identity.secret.encode()
     socket.setsockopt(zmq.CURVE_SERVERKEY, server_key.encode())
-    socket.setsockopt(zmq.CURVE_PUBLICKEY, public)
-    socket.setsockopt(zmq.CURVE_SECRETKEY, secret)
+    if identity is None:
+        keys = zmq.curve_keypair()
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, keys[0])
+        socket.setsockopt(zmq.CURVE_SECRETKEY, keys[1])
+    else:
+        # No variable holds the secret: a traceback with its locals may be logged.
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, identity.public.encode())
+        socket.setsockopt(zmq.CURVE_SECRETKEY, identity.secret.encode())

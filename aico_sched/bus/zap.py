@@ -74,7 +74,8 @@ class ZapGate:
         except Exception:
             self.failures += 1
             log.exception("zap.decision_failed")
-            status, name = b"500", ""
+            # 300, "try again", because after 400 or 500 ZeroMQ's client never does, and the fault is ours.
+            status, name = b"300", ""
         text = b"OK" if status == b"200" else b"refused"
         self._socket.send_multipart([*envelope, _VERSION, request_id, status, text, name.encode(), b""], zmq.NOBLOCK)
 

@@ -65,7 +65,7 @@ async def test_an_exception_refuses_its_own_request_only(context: Context) -> No
     outcomes: list[Callable[[], str | None]] = [lambda: 1 // 0, lambda: "bob", lambda: None, lambda: "rob"]  # type: ignore[return-value,list-item]
     gate = ZapGate(context, "d", lambda public, address: outcomes.pop(0)())
     statuses = [(await ask(context, *request()))[2] for _ in range(4)]
-    assert statuses == [b"500", b"200", b"400", b"200"]
+    assert statuses == [b"300", b"200", b"400", b"200"]
     assert gate.failures == 1
     gate.close()
 
