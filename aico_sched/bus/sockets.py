@@ -19,7 +19,8 @@ RECONNECT_MAX_MS: Final = 1_000
 
 _HEARTBEAT_MS: Final = 5_000
 _DEAD_AFTER_MS: Final = 15_000
-_HANDSHAKE_MS: Final = 5_000
+_HANDSHAKE_MS: Final = 2_000
+"""Also how soon a client tries again whose admission failed by our own fault (ZAP status 300)."""
 
 
 Context = zmq.Context[zmq.Socket[bytes]]
