@@ -1,7 +1,7 @@
 """Publishing a message to every actor that declares its topic.
 
 Each actor owns one inproc PULL socket, its mailbox; the router holds the PUSH ends. A send never waits and
-never drops: what finds a mailbox full stays in the sender's overflow until there is room (see `Cell`).
+never drops: what finds a mailbox full waits with its sender until there is room (`Outgoing`).
 """
 
 import asyncio
@@ -69,18 +69,15 @@ class Router:
             self._pushes[name].send_multipart(frames, zmq.NOBLOCK)
         except zmq.Again:
             return False
+        if name in self._waiting:
+            # This send may have consumed the edge that was to tell the others of the room.
+            asyncio.get_running_loop().call_soon(self._check_room, name)
         return True
 
     def close_mailbox(self, name: str) -> None:
-        """The actor `name` has ended: what is sent to it from now on goes nowhere."""
+        """The actor `name` has ended: what is sent to it from now on, or waits for room, goes nowhere."""
         self._closed.add(name)
-
-    def post(self, topic: str, message: tuple[Any, ...]) -> list[tuple[str, list[bytes]]]:
-        """Pack `message` once and push it to every destination; returns those whose mailbox was full."""
-        frames = [topic.encode(), pack(message)]
-        names = self.destinations(topic)
-        self.count(len(names))
-        return [(name, frames) for name in names if not self.push(name, frames)]
+        self._stop_waiting(name)
 
     def count(self, messages: int) -> None:
         """Note that `messages` are on their way, in a mailbox or waiting for room in one."""
@@ -114,19 +111,20 @@ class Router:
 
     def _check_room(self, name: str) -> None:
         entry = self._waiting.get(name)
-        if entry is None or not entry[0].has_room():
-            return
-        del self._waiting[name]
-        entry[0].close()
-        for wake in entry[1]:
+        if entry is not None and entry[0].has_room():
+            self._stop_waiting(name)
+
+    def _stop_waiting(self, name: str) -> None:
+        watch, wakes = self._waiting.pop(name, (None, []))
+        if watch is not None:
+            watch.close()
+        for wake in wakes:
             wake()
 
     def close(self) -> None:
         """Close the PUSH ends. The mailboxes belong to their cells."""
-        for watch, _ in self._waiting.values():
-            watch.close()
-        self._waiting.clear()
-        for push in self._pushes.values():
+        for name, push in self._pushes.items():
+            self.close_mailbox(name)
             push.close()
         self._pushes.clear()
 

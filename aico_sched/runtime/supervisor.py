@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,17 @@ import structlog
 from aico_sched.clock import Clock
 from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor
-from aico_sched.runtime.cell import Cell, Fault, stop_message
+from aico_sched.runtime.cell import Cell, stop_message
+from aico_sched.runtime.effects import Fault
 from aico_sched.runtime.router import Router, pack
+from aico_sched.runtime.suspects import PoisonDropped
 
 log = structlog.get_logger(__name__)
 
 FIRST_BACKOFF = 0.05
 LONGEST_BACKOFF = 5.0
+CANCEL_TIMEOUT = 30.0
+"""Seconds for cancelled actors to end; longer than a cell waits for its own child tasks and its actor."""
 
 
 class RestartBudgetSpent(RuntimeError):
@@ -65,25 +69,15 @@ class Supervisor:
         self._crashes: dict[str, deque[float]] = {}
         self.failed = asyncio.Event()
         self.failure: BaseException | None = None
+        self._failed_actor = ""
         self._starting = True
 
     async def start(self, plans: Sequence[Plan]) -> None:
         """Open every mailbox, then start the actors one after the other; each is ready before the next begins.
         Raises `StartFailed` from the first error and leaves nothing running."""
-        for kind, make in plans:
-            cell = Cell(
-                kind,
-                make,
-                self._router,
-                self._clock,
-                self._on_crash,
-                batch_size=self._policy.batch_size,
-                turn_budget=self._policy.turn_budget,
-                fault=self._policy.fault,
-            )
-            self._cells[cell.name] = cell
-            self._crashes[cell.name] = deque()
         try:
+            for kind, make in plans:
+                self._add(kind, make)
             for cell in self._cells.values():
                 await self._start_one(cell)
         except BaseException:
@@ -91,21 +85,34 @@ class Supervisor:
             raise
         self._starting = False
 
+    def _add(self, kind: type[Actor], make: Callable[[], Actor]) -> None:
+        cell = Cell(
+            kind,
+            make,
+            self._router,
+            self._clock,
+            self._on_crash,
+            batch_size=self._policy.batch_size,
+            turn_budget=self._policy.turn_budget,
+            start_timeout=self._policy.start_timeout,
+            fault=self._policy.fault,
+        )
+        self._cells[cell.name] = cell
+        self._crashes[cell.name] = deque()
+
     async def _start_one(self, cell: Cell) -> None:
-        task = asyncio.create_task(cell.run(), name=f"actor/{cell.name}")
+        task = asyncio.create_task(cell.run(), name=cell.name)
         self._tasks[cell.name] = task
         task.add_done_callback(self._cell_ended)
-        ready = asyncio.create_task(cell.ready.wait())
+        waits = [asyncio.create_task(event.wait()) for event in (cell.ready, self.failed)]
         try:
-            async with asyncio.timeout(self._policy.start_timeout):
-                await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
-        except TimeoutError as error:
-            raise StartFailed(cell.name) from error
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            ready.cancel()
-            await asyncio.gather(ready, return_exceptions=True)
-        if task.done():
-            raise StartFailed(cell.name) from task.exception()
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        if self.failed.is_set():
+            raise StartFailed(self._failed_actor) from self.failure
 
     async def stop(self, order: Sequence[str]) -> None:
         """Stop the actors named in `order`, waiting between them until no message is under way. One that does not
@@ -134,28 +141,48 @@ class Supervisor:
             return
         topic, message = stop_message()
         frames = [topic.encode(), pack(message)]
-        self._router.count(1)
         try:
             async with asyncio.timeout(self._policy.stop_timeout):
-                while not self._router.push(name, frames):
-                    room = asyncio.Event()
-                    self._router.when_room(name, room.set)
-                    await room.wait()
+                await self._deliver(name, frames)
                 await asyncio.wait({task})
         except TimeoutError:
             log.error("actor_did_not_stop", actor=name, timeout=self._policy.stop_timeout)
+            await self._cancel([task])
+
+    async def _deliver(self, name: str, frames: list[bytes]) -> None:
+        """Push a message, waiting for room in the mailbox."""
+        self._router.count(1)
+        try:
+            while not self._router.push(name, frames):
+                room = asyncio.Event()
+                self._router.when_room(name, room.set)
+                await room.wait()
+        except asyncio.CancelledError:
+            self._router.settle(1)
+            raise
 
     async def _abandon(self) -> None:
-        """Cancel whatever still runs and await it."""
-        tasks = list(self._tasks.values())
+        """Cancel whatever still runs and free every mailbox, also of what never ran."""
+        await self._cancel(self._tasks.values())
+        for cell in self._cells.values():
+            cell.close()
+
+    async def _cancel(self, tasks: Iterable["asyncio.Task[None]"]) -> None:
+        tasks = [task for task in tasks if not task.done()]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            _, deaf = await asyncio.wait(tasks, timeout=CANCEL_TIMEOUT)
+            for task in deaf:
+                log.critical("actor_left_behind", actor=task.get_name(), timeout=CANCEL_TIMEOUT)
 
     async def _on_crash(self, cell: Cell, error: BaseException) -> None:
         """Wait the back-off, or give up by raising when the budget is spent or the service is only starting."""
         now = self._clock.monotonic()
         crashes = self._crashes[cell.name]
+        if isinstance(error, PoisonDropped):
+            # Their cause is gone: senders of bad messages must not be able to spend the budget.
+            crashes.clear()
         crashes.append(now)
         while crashes and crashes[0] < now - self._policy.restart_window:
             crashes.popleft()
@@ -169,5 +196,6 @@ class Supervisor:
     def _cell_ended(self, task: "asyncio.Task[None]") -> None:
         if task.cancelled() or (error := task.exception()) is None:
             return
-        self.failure = self.failure or error
+        if self.failure is None:
+            self.failure, self._failed_actor = error, task.get_name()
         self.failed.set()
