@@ -74,7 +74,7 @@ class SchedulerService:
         self._broker: Broker | None = None
         self._router: Router | None = None
         self._supervisor: Supervisor | None = None
-        self._stop_asked = asyncio.Event()
+        self.stop_asked = asyncio.Event()
         self._rules = AccessRules.load()
         self.address: BusAddress | None = None
         self.server_public_key: str | None = None
@@ -114,7 +114,7 @@ class SchedulerService:
     async def stop(self) -> None:
         """Stop in order: no more commands, running tasks may finish for `scheduler.shutdown_grace` seconds, then are
         interrupted; everything is recorded and published before the bus closes. Safe to call twice."""
-        self._stop_asked.set()
+        self.stop_asked.set()
         if self._supervisor is not None:
             supervisor, self._supervisor = self._supervisor, None
             supervisor.tell("bridge", names.QUIESCE, Empty())
@@ -132,13 +132,13 @@ class SchedulerService:
 
     def ask_to_stop(self) -> None:
         """Let `wait` return; for signal handlers."""
-        self._stop_asked.set()
+        self.stop_asked.set()
 
     async def wait(self) -> None:
         """Until somebody asks for the end. Raises the error of an actor that is past saving."""
         if self._supervisor is None:
             return
-        waits = [asyncio.create_task(event.wait()) for event in (self._stop_asked, self._supervisor.failed)]
+        waits = [asyncio.create_task(event.wait()) for event in (self.stop_asked, self._supervisor.failed)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -402,11 +402,22 @@ async def _serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, service.ask_to_stop)
     try:
-        async with service:
+        starting = asyncio.create_task(service.start())
+        asked = asyncio.create_task(service.stop_asked.wait())
+        await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            # Asked to stop before it was up; a start that is cancelled leaves nothing running.
+            starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        if not starting.cancelled():
+            starting.result()
             await service.wait()
     except Exception as error:
         log.critical("service_failed", **described(error))
         return 1
+    finally:
+        asked.cancel()
+        await service.stop()
     return 0
 
 

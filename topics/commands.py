@@ -104,12 +104,18 @@ class TaskCreate(TaskOptions):
 
 
 class TaskUpdate(TaskOptions):
-    """`scheduler.task.update`: changes the fields that are present, resets those that are null."""
+    """`scheduler.task.update`: changes the fields that are present, resets to their default those that are null."""
 
     task_id: TaskId
-    schedule: ScheduleText | None = None
-    task_class: TaskId | None = None
+    schedule: ScheduleText | None = Field(default=None, description="null changes nothing: a task has a schedule")
+    task_class: TaskId | None = Field(default=None, description="null changes nothing: a task has a class")
     config: TaskConfig | None = None
+    misfire: Misfire | None = None
+    overlap: Overlap | None = None
+    jitter: Seconds | None = None
+    on_max_defer: MaxDeferAction | None = None
+    delivery: Delivery | None = None
+    tags: Tags | None = None
     revision: int | None = Field(
         default=None, ge=1, description="refused with `conflict` unless the task has this revision"
     )
