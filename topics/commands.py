@@ -110,12 +110,12 @@ class TaskUpdate(TaskOptions):
     schedule: ScheduleText | None = Field(default=None, description="null changes nothing: a task has a schedule")
     task_class: TaskId | None = Field(default=None, description="null changes nothing: a task has a class")
     config: TaskConfig | None = None
-    misfire: Misfire | None = None
-    overlap: Overlap | None = None
-    jitter: Seconds | None = None
-    on_max_defer: MaxDeferAction | None = None
-    delivery: Delivery | None = None
-    tags: Tags | None = None
+    misfire: Misfire | None = None  # type: ignore[assignment]
+    overlap: Overlap | None = None  # type: ignore[assignment]
+    jitter: Seconds | None = None  # type: ignore[assignment]
+    on_max_defer: MaxDeferAction | None = None  # type: ignore[assignment]
+    delivery: Delivery | None = None  # type: ignore[assignment]
+    tags: Tags | None = None  # type: ignore[assignment]
     revision: int | None = Field(
         default=None, ge=1, description="refused with `conflict` unless the task has this revision"
     )
