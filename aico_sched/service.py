@@ -14,7 +14,7 @@ import structlog
 import zmq
 
 from aico_sched import __version__
-from aico_sched.actors.bridge import BridgeActor
+from aico_sched.actors.bridge import BridgeActor, Endpoint
 from aico_sched.actors.executor import ExecutorActor
 from aico_sched.actors.health import HealthActor
 from aico_sched.actors.scheduler import SchedulerActor
@@ -23,6 +23,7 @@ from aico_sched.bus.access import AccessRules
 from aico_sched.bus.address import BusAddress
 from aico_sched.bus.broker import Broker
 from aico_sched.bus.endpoint import BusEndpoint
+from aico_sched.bus.local import LocalEndpoint
 from aico_sched.clock import Clock, SystemClock
 from aico_sched.health import Thresholds
 from aico_sched.host import HostSampler, PsutilSampler
@@ -72,6 +73,7 @@ class SchedulerService:
         self._fault = fault
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._broker: Broker | None = None
+        self._local: LocalEndpoint | None = None
         self._router: Router | None = None
         self._supervisor: Supervisor | None = None
         self.stop_asked = asyncio.Event()
@@ -124,7 +126,7 @@ class SchedulerService:
             self._router = None
         if self._broker is not None:
             await self._broker.stop()
-            self._broker = None
+            self._broker = self._local = None
         if self._context is not None:
             self._forget()
             self._context.destroy(linger=0)
@@ -160,6 +162,7 @@ class SchedulerService:
             return keys
         assert self._context is not None
         self._broker = make_broker(self._context, keys, self._rules, self.settings)
+        self._local = self._broker.local_endpoint()
         self.address = await self._broker.start()
         self.server_public_key = keys.server().public
         return keys
@@ -273,10 +276,11 @@ class SchedulerService:
         def role_of(source: str) -> str:
             return keys.role_of(source) if hosted else JOINED_ROLE
 
-        def endpoint() -> BusEndpoint:
+        def endpoint() -> Endpoint:
+            if self._local is not None:
+                return self._local
             assert self._context is not None and self.address is not None
-            identity = keys.client(settings.bus.name) if hosted else None
-            return BusEndpoint(self._context, self.address, settings.bus.name, identity, self.server_public_key)
+            return BusEndpoint(self._context, self.address, settings.bus.name)
 
         def make() -> BridgeActor:
             return BridgeActor(

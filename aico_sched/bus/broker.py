@@ -12,6 +12,7 @@ from aico_sched.bus.access import AccessRules
 from aico_sched.bus.address import BusAddress
 from aico_sched.bus.checks import Checks
 from aico_sched.bus.exchange import CannotBind, Exchange, PortInUse, Traffic
+from aico_sched.bus.local import LocalEndpoint
 from aico_sched.bus.refusal import OnRefused, Reason, Refusals
 from aico_sched.bus.sockets import HIGH_WATER, Context
 from aico_sched.bus.source import SourcePeek, SourceReader
@@ -25,6 +26,9 @@ log = structlog.get_logger(__name__)
 
 _BAN_SECONDS: Final = 60.0
 """How long a client that broke the protocol stays out."""
+
+_LAST_WORDS_SECONDS: Final = 0.5
+"""How long `stop` lets the last messages go out."""
 
 _REBIND_SECONDS: Final = 0.005
 _REBIND_COMPLAINT: Final = 400
@@ -87,6 +91,7 @@ class Broker:
         self._banned: dict[str, float] = {}
         self._gate: ZapGate | None = None
         self._exchange: Exchange | None = None
+        self._local: LocalEndpoint | None = None
         self._bound = ("", "")
         self._state = "new"
         self._reconnections = 0
@@ -114,12 +119,31 @@ class Broker:
             for task in self._repairs:
                 task.cancel()
             if self._exchange is not None:
-                self._exchange.close()
+                self._exchange.close(linger=_LAST_WORDS_SECONDS)
                 self._exchange = None
             if self._gate is not None:
                 self._gate.close()
             await asyncio.gather(*self._repairs, return_exceptions=True)
         self._state = "stopped"
+
+    def local_endpoint(self) -> LocalEndpoint:
+        """The host's own place on this bus; asked for before `start`."""
+        if self._state != "new":
+            raise BrokerStateError(f"the broker is {self._state}; ask for its local endpoint before it starts")
+        self._local = LocalEndpoint(self)
+        return self._local
+
+    def send_local(self, topic: bytes, body: bytes) -> bool:
+        """See `local.Outlet`."""
+        if self._exchange is None:
+            return False
+        self._exchange.send_local(topic, body)
+        return True
+
+    def resume(self) -> None:
+        """See `local.Outlet`."""
+        if self._exchange is not None:
+            self._exchange.resume()
 
     async def reload_keys(self) -> bool:
         """Read the key folder again. If a client that has been connected was revoked, or has another key or role now,
@@ -174,6 +198,7 @@ class Broker:
             self._on_violation,
             high_water=self._high_water,
             ipv6=self._host.startswith("["),
+            local=self._local,
         )
         try:
             bound = exchange.bind(publish, subscribe)

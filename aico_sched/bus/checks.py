@@ -1,5 +1,6 @@
 """The broker's judgement on one message or subscription. No sockets, so that every rule can be tested alone."""
 
+from math import inf
 from typing import Final
 
 from aico_sched.bus.access import AccessRules
@@ -12,6 +13,7 @@ _DECISIONS: Final = 50_000
 MAX_SUBSCRIPTIONS: Final = 1_000
 """Different prefixes one client may be subscribed to; a client of ours needs two or three."""
 
+SERVICE_ROLE: Final = "service"
 _SUBSCRIBE_RATE: Final = 1_000.0
 
 
@@ -34,7 +36,7 @@ class Checks:
         """Why `name` may not publish this, or None. Sizes come before anything that reads the content."""
         if len(topic) > limits.MAX_TOPIC_BYTES or len(body) > limits.MAX_FRAME_BYTES:
             return Reason.TOO_LARGE
-        if not _take(self._publishing, now, name, self._rate, self._burst):
+        if not _take(self._publishing, now, name, *self._allowance(name)):
             return Reason.RATE
         key = (name, topic)
         try:
@@ -50,6 +52,16 @@ class Checks:
         if source == name:
             return None
         return Reason.UNREADABLE if source is None else Reason.SOURCE
+
+    def _allowance(self, name: str) -> tuple[float, float]:
+        """Rate and burst. The service answers everybody else, so its own limit is theirs."""
+        if name in self._publishing:
+            return self._rate, self._burst
+        try:
+            service = self._keyring.role_of(name) == SERVICE_ROLE
+        except UnknownKey:
+            service = False
+        return (inf, inf) if service else (self._rate, self._burst)
 
     def subscribe(self, now: float, name: str, prefix: bytes, held: int) -> Reason | None:
         """Why `name`, which holds `held` subscriptions, may not subscribe to `prefix`, or None."""

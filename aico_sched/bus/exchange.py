@@ -11,6 +11,7 @@ import zmq
 
 from aico_sched.bus.checks import Checks
 from aico_sched.bus.holders import Holders
+from aico_sched.bus.local import LocalEndpoint
 from aico_sched.bus.refusal import Reason, Refusals
 from aico_sched.bus.sockets import Context, Socket, open_socket
 from aico_sched.clock import Clock
@@ -68,7 +69,9 @@ class Exchange:
         *,
         high_water: int,
         ipv6: bool,
+        local: LocalEndpoint | None = None,
     ) -> None:
+        self._local = local
         self._checks, self._refusals, self._traffic, self._clock = checks, refusals, traffic, clock
         self._on_violation = on_violation
         self.holders = Holders()
@@ -99,15 +102,15 @@ class Exchange:
         self._wake()
         return bound[0], bound[1]
 
-    def close(self) -> None:
-        """Disconnect everybody at once; what was in flight is gone."""
+    def close(self, linger: float = 0.0) -> None:
+        """Disconnect everybody; what was in flight is gone, unless it goes out within `linger` seconds."""
         if self._later is not None:
             self._later.cancel()
         for watch in self._watches:
             watch.close()
         self._watches = ()
         self._xsub.close()
-        self._xpub.close()
+        self._xpub.close(linger=int(linger * 1_000))
 
     def _wake(self) -> None:
         # A turn that is due will look at both sockets anyway.
@@ -120,14 +123,28 @@ class Exchange:
         self._read_subscriptions(now)
         self._relay(now)
         # Sending on XPUB may have consumed the wake-up for subscriptions, so both are looked at before waiting.
-        if any(watch.has_input() for watch in self._watches):
+        if any(watch.has_input() for watch in self._watches) and not (self._local is not None and self._local.full):
             self._later = asyncio.get_running_loop().call_soon(self._turn)
 
     # Publishing.
 
+    def send_local(self, topic: bytes, body: bytes) -> None:
+        """A message of the host's own, past the checks."""
+        self._send(topic, body)
+        # As after every send on XPUB: the wake-up for a subscription may have been consumed.
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_soon(self._turn)
+
+    def resume(self) -> None:
+        """Look at the sockets again."""
+        if self._watches:
+            self._wake()
+
     def _relay(self, now: float) -> None:
         receive = self._xsub.recv
         for _ in range(_TURN):
+            if self._local is not None and self._local.full:
+                return
             try:
                 head = receive(zmq.NOBLOCK, copy=False)
             except zmq.Again:
@@ -158,6 +175,11 @@ class Exchange:
         if refusal is not None:
             self._refusals.add(now, name, "publish", _shown(topic), refusal)
             return
+        if self._local is not None:
+            self._local.deliver(topic, body)
+        self._send(topic, body)
+
+    def _send(self, topic: bytes, body: bytes) -> None:
         # XPUB never refuses: at a subscriber's high-water mark its messages are dropped, and its alone.
         self._xpub.send(topic, zmq.NOBLOCK | zmq.SNDMORE)
         self._xpub.send(body, zmq.NOBLOCK)

@@ -11,7 +11,7 @@ from aico_sched.runtime.readiness import Readiness, drain
 
 _EVENTS: Final = (
     zmq.EVENT_CONNECTED
-    | zmq.EVENT_CONNECT_RETRIED
+    | zmq.EVENT_CLOSED
     | zmq.EVENT_DISCONNECTED
     | zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -71,6 +71,9 @@ class Link:
             if self.up:
                 self._problem = "the connection was lost"
             self.up = False
+        elif event == zmq.EVENT_CLOSED and not self.up:
+            # An attempt to connect failed; a connection that ends is reported as disconnected.
+            self._problem = _NOTHING
         elif event == zmq.EVENT_CONNECTED and self._problem == _NOTHING:
             self._problem = "the other end accepts connections but does not complete the handshake"
         elif event in _FAILURES:

@@ -10,8 +10,14 @@ from aico_sched.topics import limits
 from aico_sched.topics.envelope import Envelope, encode, new_envelope
 from aico_sched.topics.errors import ErrorCode
 
-RETRY_SECONDS: Final = (0.5, 1.0, 2.0)
-"""Pauses before the same message is sent again; the last one repeats."""
+RETRY_SECONDS: Final = (1.0, 2.0, 4.0)
+"""Pauses before the same message is sent again, at the least; the last one repeats."""
+
+PATIENCE: Final = 4.0
+"""Round trips to wait before a message counts as lost. A service that is only busy must not be sent everything twice,
+which would keep it busy for good."""
+
+_SMOOTHING: Final = 0.125
 
 _BUSY_SECONDS: Final = 0.05
 
@@ -22,6 +28,7 @@ class _InFlight:
     body: bytes
     answer: "asyncio.Future[dict[str, Any]]"
     sent: int = 0
+    sent_at: float = 0.0
     timer: asyncio.TimerHandle | None = None
 
 
@@ -33,6 +40,7 @@ class Requests:
         self._window = asyncio.Semaphore(window)
         self._in_flight: dict[str, _InFlight] = {}
         self.resent = 0
+        self._round_trip = 0.0
 
     def __len__(self) -> int:
         return len(self._in_flight)
@@ -64,6 +72,10 @@ class Requests:
         entry = self._in_flight.get(envelope.attributes.get("correlation_id", ""))
         if entry is None or entry.answer.done():
             return False
+        if entry.sent == 1:
+            # Of a message sent twice nobody knows which one was answered.
+            taken = asyncio.get_running_loop().time() - entry.sent_at
+            self._round_trip += _SMOOTHING * (taken - self._round_trip)
         payload = envelope.payload
         result = payload.get("result")
         if payload.get("ok") is True and isinstance(result, dict):
@@ -106,7 +118,9 @@ class Requests:
             return
         pause = _BUSY_SECONDS
         if taken:
-            pause = RETRY_SECONDS[min(entry.sent, len(RETRY_SECONDS) - 1)]
+            shortest = RETRY_SECONDS[min(entry.sent, len(RETRY_SECONDS) - 1)]
+            pause = max(shortest, PATIENCE * self._round_trip * 2**entry.sent)
+            entry.sent_at = asyncio.get_running_loop().time()
             self.resent += entry.sent > 0
             entry.sent += 1
         entry.timer = asyncio.get_running_loop().call_later(pause, self._send, entry)
