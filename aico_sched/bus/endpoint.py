@@ -5,7 +5,6 @@ broker's subscription has arrived would be lost (facts: slow joiner).
 """
 
 import asyncio
-import secrets
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -13,21 +12,17 @@ from typing import Final
 import zmq
 
 from aico_sched.bus.address import BusAddress
+from aico_sched.bus.echoes import Echoes, ProbeBody, msgpack_probe
 from aico_sched.bus.link import Link
 from aico_sched.bus.signal import Signal
 from aico_sched.bus.sockets import HIGH_WATER, Context, Socket, make_client, open_socket
 from aico_sched.runtime.readiness import Readiness, drain
 from aico_sched.security.keys import CurveIdentity
-from aico_sched.topics import envelope
-from aico_sched.topics.names import REPLY
 
 _PROBE_PAUSE: Final = 0.02
 _PROBE_PAUSE_MAX: Final = 0.5
 _BATCH: Final = 256
 _LOOK_AGAIN: Final = 0.1
-
-ProbeBody = Callable[[str, str], bytes]
-"""Called with (topic, name); the body of a probe message in the codec of the bus."""
 
 
 class BusUnreachable(ConnectionError):
@@ -40,10 +35,6 @@ class BusUnreachable(ConnectionError):
 
 class EndpointClosed(RuntimeError):
     """The endpoint was closed, or is not connected yet."""
-
-
-def _msgpack_probe(topic: str, name: str) -> bytes:
-    return envelope.encode(envelope.new_envelope(topic, name, {}))
 
 
 class BusEndpoint:
@@ -62,7 +53,7 @@ class BusEndpoint:
         identity: CurveIdentity | None = None,
         server_public_key: str | None = None,
         *,
-        probe_body: ProbeBody = _msgpack_probe,
+        probe_body: ProbeBody = msgpack_probe,
         high_water: int = HIGH_WATER,
     ) -> None:
         if identity is not None and (server_public_key is None or identity.name != name):
@@ -72,8 +63,7 @@ class BusEndpoint:
         self.joined = identity is None
         self._context, self._identity, self._server_key = context, identity, server_public_key
         self._probe_body, self._high_water = probe_body, high_water
-        self._probe_prefix = f"{REPLY}{name}.probe."
-        self._probes: dict[str, bool] = {}
+        self._echoes = Echoes(name)
         self._upstream: set[bytes] = set()
         self._inbox: deque[tuple[str, bytes]] = deque()
         self._callback: Callable[[], None] | None = None
@@ -132,8 +122,8 @@ class BusEndpoint:
         self._sockets()
         try:
             async with asyncio.timeout(timeout) as limit:
-                await self._echo()
-                await self._echo()
+                for _ in range(2):
+                    await self._echo()
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -278,37 +268,35 @@ class BusEndpoint:
             except ValueError:
                 self.malformed += 1
                 continue
-            if text.startswith(self._probe_prefix):
-                if text in self._probes:
-                    self._probes[text] = True
-                    self._stirred.notify()
+            if self._echoes.take(text):
+                self._stirred.notify()
             else:
                 messages.append((text, body))
         return messages
 
     async def _echo(self) -> None:
-        """Subscribe to a fresh topic, publish on it until it comes back."""
-        topic = self._probe_prefix + secrets.token_hex(16)
-        self._probes[topic] = False
+        """Subscribe to a fresh topic, and publish on it until it comes back."""
+        topic = self._echoes.begin()
+        body = self._probe_body(topic, self.name)
         self.subscribe(topic)
         try:
             pause, due = _PROBE_PAUSE, 0.0
-            while not self._heard(topic):
+            while not self._echoes.heard(topic):
                 now = asyncio.get_running_loop().time()
                 if now >= due and any(topic.encode().startswith(prefix) for prefix in self._upstream):
-                    self.send(topic, self._probe_body(topic, self.name))
+                    self.send(topic, body)
                     due, pause = now + pause, min(2 * pause, _PROBE_PAUSE_MAX)
                 await self._stirred.wait(pause)
+                self._collect()
         finally:
-            del self._probes[topic]
+            self._echoes.end(topic)
             if self.open:
                 self.unsubscribe(topic)
 
-    def _heard(self, topic: str) -> bool:
-        """Reads what has come, keeping what is not a probe's for `receive`."""
-        if not self._probes[topic] and len(self._inbox) < self._high_water:
+    def _collect(self) -> None:
+        """Read what has come, keeping what is not a probe's for `receive`."""
+        if len(self._inbox) < self._high_water:
             kept = self._accept(drain(self._sockets()[1], _BATCH))
             self._inbox += kept
             if kept:
                 self._soon()
-        return self._probes[topic]

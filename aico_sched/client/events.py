@@ -201,11 +201,11 @@ class EventStream:
                 continue
             if self._last(topic) == 0:
                 self._begin(topic, seq)
-            elif seq > self._last(topic):
+            if seq > self._last(topic):
                 self._want(topic, seq)
                 self._signal.notify()
 
     def _begin(self, topic: str, seq: int) -> None:
-        """What comes after `seq` is ours, of a topic none of whose events has been seen."""
-        if not any(event.topic == topic for event in self._buffer):
-            self._known[topic] = seq
+        """None of the events of `topic` was delivered yet: ours begin with the first that waits, else after `seq`."""
+        first = next((event.seq for event in self._buffer if event.topic == topic), seq + 1)
+        self._known[topic] = max(0, first - 1)
