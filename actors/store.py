@@ -105,6 +105,7 @@ class StoreActor(Actor):
         self._heartbeat_interval = heartbeat_interval
         self._database: Database | None = None
         self._alerts: dict[str, float] = {}
+        self._published = 0
         self._next_housekeeping = self._next_heartbeat = clock.monotonic()
         self.figures = {"commits": 0, "commands": 0, "refused": 0, "deduplicated": 0, "claimed": 0, "interrupted": 0}
 
@@ -124,9 +125,14 @@ class StoreActor(Actor):
         self.end_turn()
 
     async def on_stop(self) -> None:
-        if self._database is not None:
-            self._database.rollback()
-            self._database.close()
+        if self._database is None:
+            return
+        self._database.rollback()
+        if self._published:
+            self._begin()
+            self._unit.outbox.set_published(self._published)
+            self._database.commit()
+        self._database.close()
 
     # The transaction of a turn.
 
@@ -137,6 +143,9 @@ class StoreActor(Actor):
         assert self._database is not None
         if not self._database.in_transaction:
             return
+        if self._published:
+            self._unit.outbox.set_published(self._published)
+            self._published = 0
         said, events = self._unit.announce()
         if events:
             self.send(names.EVENTS_COMMITTED, EventsCommitted(events))
@@ -305,9 +314,9 @@ class StoreActor(Actor):
 
     @handles(names.EVENTS_PUBLISHED, EventsPublished)
     def published(self, published: EventsPublished) -> None:
-        """Remember how far the events are on the bus."""
-        self._begin()
-        self._unit.outbox.set_published(published.event_id)
+        """Remember how far the events are on the bus; written down with the next change, for which no commit of its own
+        is worth its price. After a crash the last events go out again, with the `seq` they had."""
+        self._published = published.event_id
 
     @handles(names.AUDIT, Audit)
     def audit(self, line: Audit) -> None:
