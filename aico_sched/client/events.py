@@ -97,7 +97,7 @@ class EventStream:
             self._buffer.append(event)
         else:
             self._overflown = True
-            if event.seq and self._last(event.topic) == 0:
+            if event.seq:
                 self._begin(event.topic, event.seq - 1)
             self._want(event.topic, event.seq)
         self._signal.notify()
@@ -157,7 +157,7 @@ class EventStream:
         """The first buffered event, or None after fetching what is missing before it."""
         event = self._buffer[0]
         last = self._last(event.topic)
-        if self._resume and event.seq and 0 < last < event.seq - 1:
+        if self._resume and event.seq > last + 1 and (event.topic in self._known or event.topic in self._delivered):
             await self._fetch(event.topic, event.seq - 1)
             return None
         return self._buffer.popleft()
@@ -171,7 +171,7 @@ class EventStream:
         if not rows:
             self._skip(topic, last, upto)
             return
-        if last and rows[0].seq > last + 1:
+        if rows[0].seq > last + 1:
             self._skip(topic, last, rows[0].seq - 1)
         self._fetched += (Event(row.topic, row.seq, row.message_id, row.timestamp, row.payload) for row in rows)
         if (upto > rows[-1].seq) if upto else (len(page.events) == limits.MAX_PAGE):
@@ -199,13 +199,14 @@ class EventStream:
         for topic, seq in numbers.items() if isinstance(numbers, dict) else ():
             if not isinstance(seq, int) or not isinstance(topic, str) or not topic.startswith(self.prefix):
                 continue
-            if self._last(topic) == 0:
-                self._begin(topic, seq)
+            self._begin(topic, seq)
             if seq > self._last(topic):
                 self._want(topic, seq)
                 self._signal.notify()
 
     def _begin(self, topic: str, seq: int) -> None:
-        """None of the events of `topic` was delivered yet: ours begin with the first that waits, else after `seq`."""
+        """Where our events of `topic` begin, unless that is known: with the first that waits, else after `seq`."""
+        if topic in self._known or topic in self._delivered:
+            return
         first = next((event.seq for event in self._buffer if event.topic == topic), seq + 1)
         self._known[topic] = max(0, first - 1)
