@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +23,7 @@ from aico_sched.bus.access import AccessRules
 from aico_sched.bus.address import BusAddress
 from aico_sched.bus.broker import Broker
 from aico_sched.bus.endpoint import BusEndpoint
+from aico_sched.bus.key_watch import KeyWatch
 from aico_sched.bus.local import LocalEndpoint
 from aico_sched.clock import Clock, SystemClock
 from aico_sched.health import Thresholds
@@ -34,7 +35,7 @@ from aico_sched.runtime.router import Router
 from aico_sched.runtime.supervisor import Plan, Policy, Supervisor
 from aico_sched.schedule import configure_caches
 from aico_sched.security.database_key import database_key
-from aico_sched.security.keys import KeyRing
+from aico_sched.security.keys import KeyRing, UnknownKey
 from aico_sched.settings import Settings
 from aico_sched.store.connection import Database
 from aico_sched.tasks.catalogue import Arranged, Catalogue
@@ -74,6 +75,7 @@ class SchedulerService:
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._broker: Broker | None = None
         self._local: LocalEndpoint | None = None
+        self._key_watch: KeyWatch | None = None
         self._router: Router | None = None
         self._supervisor: Supervisor | None = None
         self.stop_asked = asyncio.Event()
@@ -124,11 +126,14 @@ class SchedulerService:
         if self._router is not None:
             self._router.close()
             self._router = None
+        if self._key_watch is not None:
+            await self._key_watch.stop()
+            self._key_watch = None
         if self._broker is not None:
             await self._broker.stop()
             self._broker = self._local = None
         if self._context is not None:
-            self._forget()
+            withdraw(self.settings)
             self._context.destroy(linger=0)
             self._context = None
 
@@ -152,44 +157,46 @@ class SchedulerService:
 
     # The bus.
 
-    async def _open_bus(self) -> KeyRing:
-        """Host a bus, or find the one to join."""
-        keys = KeyRing(self.settings.data_dir / "keys")
-        keys.ensure()
+    async def _open_bus(self) -> KeyRing | None:
+        """Host a bus, or find the one to join. Returns the keys of those on it, None where there are none."""
         bus = self.settings.bus
         if bus.joined is not None:
             self.address = BusAddress.of(*bus.joined)
-            return keys
+            return None if bus.keys is None else self._join(bus.keys)
+        keys = KeyRing(self.settings.data_dir / "keys")
+        keys.ensure(bus.name)
         assert self._context is not None
         self._broker = make_broker(self._context, keys, self._rules, self.settings)
         self._local = self._broker.local_endpoint()
         self.address = await self._broker.start()
         self.server_public_key = keys.server().public
+        self._watch_keys(keys, self._broker.reload_keys)
         return keys
+
+    def _join(self, folder: Path) -> KeyRing:
+        """The keys of a bus that another aico-sched process hosts."""
+        keys = KeyRing(folder)
+        keys.reload()
+        self.server_public_key = keys.server().public
+
+        async def reload() -> None:
+            keys.reload()
+
+        self._watch_keys(keys, reload)
+        return keys
+
+    def _watch_keys(self, keys: KeyRing, reload: Callable[[], Awaitable[object]]) -> None:
+        self._key_watch = KeyWatch(keys.watched(), reload, SystemClock())
+        self._key_watch.start()
 
     def _announce(self) -> None:
         """Write where the bus is, for clients on this machine."""
         assert self.address is not None
-        content = {
-            "version": 1,
-            "pid": os.getpid(),
-            "publish": self.address.publish,
-            "subscribe": self.address.subscribe,
-            "server_public_key": self.server_public_key,
-        }
-        write_private(self.settings.data_dir / SERVICE_FILE, json.dumps(content, indent=2) + "\n")
-
-    def _forget(self) -> None:
-        path = self.settings.data_dir / SERVICE_FILE
-        try:
-            if json.loads(path.read_text(encoding="utf-8")).get("pid") == os.getpid():
-                path.unlink()
-        except (OSError, ValueError):
-            log.debug("no_service_file", path=str(path))
+        announce(self.settings, self.address, self.server_public_key)
 
     # The actors.
 
-    async def _start_actors(self, keys: KeyRing) -> None:
+    async def _start_actors(self, keys: KeyRing | None) -> None:
         assert self._context is not None
         scheduler = self.settings.scheduler
         self._router = Router(self._context, scheduler.mailbox_limit, secrets.token_hex(8))
@@ -205,7 +212,7 @@ class SchedulerService:
         await supervisor.start(self._plans(keys))
         self._supervisor = supervisor
 
-    def _plans(self, keys: KeyRing) -> list[Plan]:
+    def _plans(self, keys: KeyRing | None) -> list[Plan]:
         """The actors in the order in which they start; each gets what it needs and nothing else."""
         settings, clock = self.settings, self._clock
         scheduler = settings.scheduler
@@ -270,27 +277,32 @@ class SchedulerService:
             (BridgeActor, self._bridge(keys)),
         ]
 
-    def _bridge(self, keys: KeyRing) -> Callable[[], BridgeActor]:
-        settings, rules, hosted = self.settings, self._rules, self.server_public_key is not None
+    def _bridge(self, keys: KeyRing | None) -> Callable[[], BridgeActor]:
+        name, rules = self.settings.bus.name, self._rules
 
         def role_of(source: str) -> str:
-            return keys.role_of(source) if hosted else JOINED_ROLE
+            try:
+                return JOINED_ROLE if keys is None else keys.role_of(source)
+            except UnknownKey:
+                # Revoked a moment ago, after the broker had let the message through.
+                return NO_ROLE
 
         def endpoint() -> Endpoint:
             if self._local is not None:
                 return self._local
             assert self._context is not None and self.address is not None
-            return BusEndpoint(self._context, self.address, settings.bus.name)
+            identity = None if keys is None else keys.client(name)
+            return BusEndpoint(self._context, self.address, name, identity, self.server_public_key)
 
         def make() -> BridgeActor:
             return BridgeActor(
                 self._clock,
                 endpoint,
-                settings.bus.name,
+                name,
                 role_of,
                 rules.may_publish,
-                heartbeat_interval=settings.scheduler.heartbeat_interval,
-                private_replies=hosted,
+                heartbeat_interval=self.settings.scheduler.heartbeat_interval,
+                private_replies=keys is not None,
             )
 
         return make
@@ -299,6 +311,10 @@ class SchedulerService:
 JOINED_ROLE = "module"
 """The role of every sender on a joined bus: nobody is authenticated there (facts.md), so nobody is more than a
 module."""
+
+
+NO_ROLE = "none"
+"""May do nothing."""
 
 
 class Classes:
@@ -383,6 +399,29 @@ def defaults(settings: Settings) -> Defaults:
     )
 
 
+def announce(settings: Settings, address: BusAddress, server_public_key: str | None) -> None:
+    """Write where the bus is into the data folder, where clients on this machine look for it."""
+    content = {
+        "version": 1,
+        "pid": os.getpid(),
+        "publish": address.publish,
+        "subscribe": address.subscribe,
+        "server_public_key": server_public_key,
+        "keys": None if settings.bus.connect is None or settings.bus.keys is None else str(settings.bus.keys),
+    }
+    write_private(settings.data_dir / SERVICE_FILE, json.dumps(content, indent=2) + "\n")
+
+
+def withdraw(settings: Settings) -> None:
+    """Take back what this process has announced."""
+    path = settings.data_dir / SERVICE_FILE
+    try:
+        if json.loads(path.read_text(encoding="utf-8")).get("pid") == os.getpid():
+            path.unlink()
+    except (OSError, ValueError):
+        log.debug("no_service_file", path=str(path))
+
+
 def write_private(path: Path, text: str) -> None:
     """Write a file whole or not at all, readable by its owner only."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -438,13 +477,18 @@ async def _serve_broker(settings: Settings) -> int:
         loop.add_signal_handler(number, stop.set)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     keys = KeyRing(settings.data_dir / "keys")
-    keys.ensure()
+    keys.ensure(settings.bus.name)
     broker = make_broker(context, keys, AccessRules.load(), settings)
+    watch = KeyWatch(keys.watched(), broker.reload_keys, SystemClock())
     try:
         address = await broker.start()
+        watch.start()
+        announce(settings, address, keys.server().public)
         log.info("bus_started", bus=str(address))
         await stop.wait()
     finally:
+        withdraw(settings)
+        await watch.stop()
         await broker.stop()
         context.destroy(linger=0)
     return 0

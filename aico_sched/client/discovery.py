@@ -21,6 +21,10 @@ class Location(NamedTuple):
     server_public_key: str | None
 
 
+Running = tuple[BusAddress, str | None, Path | None]
+"""Where the bus is, the broker's public key, and the folder of its clients' keys if it is not the usual one."""
+
+
 def locate(data_dir: Path | None = None, name: str = "admin", bus: str | None = None) -> Location:
     """The service whose data folder is `data_dir` (`paths.default_data_dir()` if None), and the key `name` for it.
 
@@ -37,13 +41,13 @@ def locate(data_dir: Path | None = None, name: str = "admin", bus: str | None = 
     else:
         running = _running(folder)
     assert running is not None
-    address, server_key = running
+    address, server_key, keys = running
     if server_key is None:
         return Location(address, None, None)
-    return Location(address, KeyRing(folder / "keys").client(name), server_key)
+    return Location(address, KeyRing(keys or folder / "keys").client(name), server_key)
 
 
-def _running(folder: Path, *, missing_ok: bool = False) -> tuple[BusAddress, str | None] | None:
+def _running(folder: Path, *, missing_ok: bool = False) -> Running | None:
     path = folder / SERVICE_FILE
     try:
         return _parse(path, json.loads(path.read_text(encoding="utf-8")))
@@ -58,13 +62,15 @@ def _running(folder: Path, *, missing_ok: bool = False) -> tuple[BusAddress, str
         raise ServiceUnreachable(f"{path} cannot be read: {error}") from error
 
 
-def _parse(path: Path, content: Any) -> tuple[BusAddress, str | None]:
+def _parse(path: Path, content: Any) -> Running:
     if not isinstance(content, dict) or content.get("version") != _VERSION:
         raise ServiceUnreachable(f"{path} is of another version of aico-sched; use the client of the same version")
-    publish, subscribe, key = (content.get(field) for field in ("publish", "subscribe", "server_public_key"))
-    if not isinstance(publish, str) or not isinstance(subscribe, str) or not isinstance(key, str | None):
+    publish, subscribe = content.get("publish"), content.get("subscribe")
+    key, keys = content.get("server_public_key"), content.get("keys")
+    texts = isinstance(publish, str) and isinstance(subscribe, str)
+    if not texts or not isinstance(key, str | None) or not isinstance(keys, str | None):
         raise ServiceUnreachable(f"{path} does not say where the bus is; restart the service")
     try:
-        return BusAddress.of(publish, subscribe), key
+        return BusAddress.of(publish, subscribe), key, None if keys is None else Path(keys)
     except InvalidBusAddress as error:
         raise ServiceUnreachable(f"{path}: {error}") from error

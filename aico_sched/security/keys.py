@@ -106,12 +106,13 @@ class KeyRing:
     def folder(self) -> Path:
         return self._folder
 
-    def ensure(self) -> None:
-        """Make what is missing of the server's, the service's and the admin's keys, then read all. A revoked admin
-        stays revoked."""
+    def ensure(self, service: str = SERVICE) -> None:
+        """Make what is missing of the server's, the service's (called `service`) and the admin's keys, then read all.
+        A revoked admin stays revoked. Raises `InvalidKeyName`."""
+        check_name(service)
         with self._locked():
             self._ensure_pair(_SERVER, None, self._folder)
-            self._ensure_pair(SERVICE, "service", self._clients)
+            self._ensure_pair(service, "service", self._clients)
             if not self._marker(ADMIN).exists():
                 self._ensure_pair(ADMIN, "admin", self._clients)
             self._read_all()
@@ -139,11 +140,10 @@ class KeyRing:
         """Refuse `name` from now on (a running broker after its `reload_keys`). The name stays in `list()` as revoked
         and may be created anew. Raises `UnknownKey`, `RevokedKey` when it is already, `ProtectedKey` for the
         service's."""
-        if name == SERVICE:
-            raise ProtectedKey(name)
         with self._locked():
             self._read_all()
-            self._require(name)
+            if self._require(name).role == "service":
+                raise ProtectedKey(name)
             self._public_path(name).replace(self._marker(name))
             self._secret_path(name).unlink(missing_ok=True)
             self._read_all()
@@ -238,6 +238,10 @@ class KeyRing:
     def _certificates(self, folder: Path) -> Iterator[tuple[Path, Certificate]]:
         for path in sorted(folder.glob("*.key")):
             yield path, read(path)
+
+    def watched(self) -> tuple[Path, ...]:
+        """The folders in which every change of the keys shows."""
+        return self._clients, self._revoked
 
     def _require(self, name: str) -> KeyInfo:
         info = self._by_name.get(name)

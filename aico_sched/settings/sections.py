@@ -98,8 +98,8 @@ class BusSettings(Section):
     publish_port: Port
     subscribe_port: Port
     connect: str | None
+    keys: AnyPath | None
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
-    codec: Literal["msgpack", "aico"]
     rate_limit: int = Field(ge=1, le=10_000_000)
 
     @field_validator("connect")
