@@ -3,14 +3,16 @@
 from dataclasses import asdict
 from typing import Any
 
-from aico_sched.clock import Clock
+from aico_sched.clock import Clock, Flexible
 from aico_sched.horizon import Horizon, Item
 from aico_sched.planning import plan_slot, schedule_refused
 from aico_sched.runtime.actor import Actor, answers, handles
 from aico_sched.schedule import ScheduleError, cache_stats, explain, parse_rfc3339, parse_schedule
 from aico_sched.topics import names
 from aico_sched.topics.internal import (
+    AlertRaise,
     Capacity,
+    ClockSetBack,
     DueChanged,
     DueLoad,
     DueLoaded,
@@ -33,6 +35,12 @@ LOOKAHEAD_US = 3_600 * 1_000_000
 CLOCK_STEP = 1.0
 """Seconds by which the wall clock must leave the monotonic one to count as having been set."""
 
+HELD_FOR = 10.0
+"""Seconds after which what is put off is looked at again, if the load does not change before."""
+
+HELD_LIMIT = 4
+"""Held items tolerated, in multiples of `cache_size`; beyond, no further window is loaded until some may go."""
+
 SECOND = 1_000_000
 
 
@@ -49,19 +57,18 @@ class SchedulerActor(Actor):
     ) -> None:
         super().__init__(clock)
         self._timezone, self._cache_size, self._longest_sleep = timezone, cache_size, longest_sleep
-        self._horizon = Horizon()
-        self._loading = False
+        self._horizon = Horizon(cache_size)
+        self._loading = self._outdated = False
         # Claims of the instance before this one may still be answered; theirs must not be taken for ours.
         self._claim_id = first_claim_id
         self._claims: dict[int, int] = {}
         self._limit = self._started = self._ended = 0
         self._load = Load(0.0, 0.0, 0.0, True, "")
-        self._held: list[Item] = []
         self._deferred: set[tuple[str, int]] = set()
         self._next_release = 0.0
         self._stopping = False
         self._wall_us, self._monotonic = clock.now_us(), clock.monotonic()
-        self.figures = {"claims": 0, "deferred": 0, "clock_steps": 0, "loads": 0, "late_ms_max": 0.0}
+        self.figures = {"claims": 0, "deferred": 0, "clock_steps": 0, "loads": 0, "known_max": 0, "late_ms_max": 0.0}
 
     async def on_start(self) -> None:
         self.send(names.CAPACITY_ASK, Empty())
@@ -76,6 +83,10 @@ class SchedulerActor(Actor):
     def loaded(self, loaded: DueLoaded) -> None:
         """The next window of the horizon."""
         self._loading = False
+        if self._outdated:
+            self._outdated = False
+            self._reload()
+            return
         self._horizon.until_us = loaded.horizon_us
         self._put(loaded.tasks, loaded.runs)
 
@@ -85,22 +96,32 @@ class SchedulerActor(Actor):
         self._put(changed.tasks, changed.runs)
         for task_id, revision in changed.gone:
             self._horizon.drop_task(task_id, revision)
-        if len(self._horizon) > 2 * self._cache_size:
-            self._reload()
 
     def _put(self, tasks: list[DueTask], runs: list[DueRun]) -> None:
         for task in tasks:
             self._horizon.put_task(DueTask(*task))
         for run in runs:
             self._horizon.put_run(DueRun(*run))
+        self._horizon.trim()
+        self.figures["known_max"] = max(self.figures["known_max"], len(self._horizon))
 
     def _reload(self) -> None:
-        """Ask for the next window; what is in it replaces what is known."""
+        """Ask for the oldest of what is due. What is put off is among it, so there must be room for that too."""
         if self._loading:
             return
         self._loading = True
         self.figures["loads"] += 1
-        self.send(names.DUE_LOAD, DueLoad(self.clock.now_us() + LOOKAHEAD_US, self._cache_size))
+        limit = self._cache_size + self._horizon.held
+        self.send(names.DUE_LOAD, DueLoad(self.clock.now_us() + LOOKAHEAD_US, limit))
+
+    def _wants_more(self, now: int) -> bool:
+        """Whether the end of the horizon is near and there is room to move it."""
+        return (
+            self._horizon.until_us - now < LOOKAHEAD_US // 2
+            and self._horizon.has_room
+            and not self._load.constrained
+            and self._horizon.held <= HELD_LIMIT * self._cache_size
+        )
 
     # Capacity and load.
 
@@ -134,9 +155,9 @@ class SchedulerActor(Actor):
         self._watch_clock(now)
         if self._stopping:
             return False
-        if self._horizon.until_us - now < LOOKAHEAD_US // 2 and 2 * len(self._horizon) <= self._cache_size:
+        if self._wants_more(now):
             self._reload()
-        if self._held and self.clock.monotonic() >= self._next_release:
+        if self._horizon.held and self.clock.monotonic() >= self._next_release:
             self._release_held()
         self._horizon.advance(now)
         while self._horizon.ready and self._free() > 0 and len(self._claims) < CLAIMS_UNDER_WAY:
@@ -144,9 +165,11 @@ class SchedulerActor(Actor):
         return False
 
     def wake_at(self) -> float:
-        due, now = self._horizon.next_due_us(), self.clock.now_us()
-        sleep = self._longest_sleep if due is None else min(self._longest_sleep, (due - now) / SECOND)
-        return self.clock.monotonic() + max(0.0, sleep)
+        due, monotonic = self._horizon.next_due_us(), self.clock.monotonic()
+        latest = float("inf") if due is None else monotonic + max(0.0, (due - self.clock.now_us()) / SECOND)
+        if self._horizon.held:
+            latest = min(latest, self._next_release)
+        return Flexible(min(monotonic + self._longest_sleep, latest), latest)
 
     def _claim(self, now: int, limit: int) -> None:
         """Send one claim of at most `limit` starts."""
@@ -157,7 +180,8 @@ class SchedulerActor(Actor):
             reason = self._gate(item)
             if reason and not self._waited_too_long(item, now):
                 self._hold(item, reason, deferred)
-            elif item.run is not None:
+                continue
+            if item.run is not None:
                 runs.append(item.run.execution_id)
             else:
                 self._plan(item, now, reason, slots)
@@ -185,7 +209,7 @@ class SchedulerActor(Actor):
             slot = slot._replace(action=action, reason=f"put off for longer than max_defer: {reason}")
         slots.append(slot)
         self._deferred.discard((item.key, item.due_us))
-        if slot.next_run_us:
+        if slot.next_run_us > 0:
             runs = task.run_count + (slot.action in ("run", "catchup"))
             self._horizon.put_task(task._replace(next_run_us=slot.next_run_us, run_count=runs))
 
@@ -206,17 +230,18 @@ class SchedulerActor(Actor):
 
     def _hold(self, item: Item, reason: str, deferred: list[tuple[str, int, str]]) -> None:
         """Put an item off until the load changes or its patience ends; tell of it once."""
-        self._held.append(item)
-        if item.task is not None and (item.key, item.due_us) not in self._deferred:
+        self._horizon.hold(item)
+        if item.task is None or (item.key, item.due_us) in self._deferred:
+            return
+        # Beyond that many the events would be repeated after all; a flood of them helps nobody.
+        if len(self._deferred) < HELD_LIMIT * self._cache_size:
             self._deferred.add((item.key, item.due_us))
             deferred.append((item.task.task_id, item.task.next_run_us, reason))
 
     def _release_held(self) -> None:
         """Look again at what was put off."""
-        self._next_release = self.clock.monotonic() + self._longest_sleep
-        held, self._held = self._held, []
-        for item in held:
-            self._horizon.put_back(item)
+        self._next_release = self.clock.monotonic() + HELD_FOR
+        self._horizon.release()
 
     # Time.
 
@@ -225,11 +250,18 @@ class SchedulerActor(Actor):
         monotonic = self.clock.monotonic()
         stepped = (now - self._wall_us) / SECOND - (monotonic - self._monotonic)
         self._wall_us, self._monotonic = now, monotonic
-        if abs(stepped) > CLOCK_STEP:
-            self.figures["clock_steps"] += 1
-            self._horizon.clear()
-            self._held.clear()
-            self._reload()
+        if abs(stepped) <= CLOCK_STEP:
+            return
+        self.figures["clock_steps"] += 1
+        self._horizon.clear()
+        self._deferred.clear()
+        if stepped < 0:
+            self.send(names.CLOCK_SET_BACK, ClockSetBack(round(-stepped * SECOND)))
+        message = f"the system clock was set {'back' if stepped < 0 else 'forward'} by {abs(stepped):.0f} s"
+        self.send(names.ALERT_RAISE, AlertRaise("clock_step", "warning", message, None, {"seconds": stepped}))
+        # The answer to a question that is under way still goes by the old time.
+        self._outdated = self._loading
+        self._reload()
 
     @answers(names.SCHEDULE_EXPLAIN)
     def explain(self, topic: str, request: Request) -> dict[str, Any]:
@@ -249,7 +281,7 @@ class SchedulerActor(Actor):
             **self.figures,
             "known": len(self._horizon),
             "ready": self._horizon.ready,
-            "held": len(self._held),
+            "held": self._horizon.held,
             "free": self._free(),
             "caches": cache_stats(),
         }

@@ -6,10 +6,11 @@ from typing import Any, Protocol
 
 import msgpack
 
-from aico_sched.clock import Clock
+from aico_sched.clock import Clock, Flexible
 from aico_sched.planning import Defaults, WantedTask
 from aico_sched.runtime.actor import Actor, answers, handles, internal_error
 from aico_sched.runtime.cell import TryAgain
+from aico_sched.store.clock_step import ClockStep
 from aico_sched.store.connection import Database
 from aico_sched.store.errors import StoreError
 from aico_sched.store.history import History
@@ -26,6 +27,7 @@ from aico_sched.topics.internal import (
     AttemptsEnded,
     AttemptsStart,
     Audit,
+    ClockSetBack,
     DueChanged,
     DueLoad,
     Empty,
@@ -116,7 +118,9 @@ class StoreActor(Actor):
         self._runs = Runs(self._unit, self._tasks)
         self._history = History(self._unit)
         self._recovery = Recovery(self._unit, self._tasks, self._runs, self._registry)
+        self._clock_step = ClockStep(self._unit, self._tasks)
         self._unit.begin(self.clock.now_us())
+        self._clock_step.look_back()
         self.figures["interrupted"] = self._recovery.interrupt_unfinished()
         self._recovery.fire_reboot_tasks()
         for problem in self._recovery.register(self._registry.system_tasks()):
@@ -165,6 +169,7 @@ class StoreActor(Actor):
         if self._database is not None:
             self._database.rollback()
             self._unit.reset()
+            self._clock_step.reset()
 
     def _later(self, error: StoreError) -> Exception:
         """A busy or full database is waited for, anything else is a crash."""
@@ -182,10 +187,13 @@ class StoreActor(Actor):
             self._unit.outbox.trim(self._event_retention)
             oldest = self._unit.now_us - int(self._message_id_retention * 1_000_000)
             self._database.run("trim_seen", (oldest, SEEN_CHUNK))
-        return False
+        if self._clock_step.under_way:
+            self._begin()
+            self._clock_step.advance()
+        return self._clock_step.under_way
 
     def wake_at(self) -> float | None:
-        return min(self._next_heartbeat, self._next_housekeeping)
+        return Flexible(min(self._next_heartbeat, self._next_housekeeping), float("inf"))
 
     # Commands.
 
@@ -267,6 +275,12 @@ class StoreActor(Actor):
         self._unit.audit(request.source, request.role, topic, "", "ok")
         self.send(names.REGISTRY_CHANGED, Empty())
         return changes
+
+    @handles(names.CLOCK_SET_BACK, ClockSetBack)
+    def clock_set_back(self, step: ClockSetBack) -> None:
+        """The wall clock went back: what waits for a time by the old one is looked at again, bit by bit."""
+        self._begin()
+        self._clock_step.begin(step.by_us)
 
     # Due work.
 

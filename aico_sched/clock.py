@@ -4,7 +4,19 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, Self
+
+
+class Flexible(float):
+    """A monotonic time at which something would be good to do but need not be done before `latest`. The machine's
+    clock takes it as it is; a virtual one may come later, so that idle hours cost nothing."""
+
+    latest: float
+
+    def __new__(cls, when: float, latest: float) -> Self:
+        flexible = super().__new__(cls, when)
+        flexible.latest = latest
+        return flexible
 
 
 class Timer(Protocol):
@@ -24,7 +36,7 @@ class Clock(Protocol):
         """Seconds that never go back; only differences mean something."""
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        """Call `callback` on the loop once `monotonic()` has reached `when`."""
+        """Call `callback` on the loop once `monotonic()` has reached `when`, which may be `Flexible`."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait for `seconds` of monotonic time."""

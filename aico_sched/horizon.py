@@ -1,7 +1,8 @@
 """The near horizon: what is due soon, in memory, in due order. Pure: time is an argument.
 
 It holds tasks (by their next slot) and waiting runs. What has come due moves to `ready`, ordered by priority and
-then by due time, until there is capacity for it. Adding and taking cost O(log n).
+then by due time, until there is capacity for it; what must not start yet although it is due is `held`. Adding and
+taking cost O(log n).
 """
 
 import heapq
@@ -31,13 +32,16 @@ class Item(NamedTuple):
 
 
 class Horizon:
-    """Tasks and runs that are due before `until_us`; what is due later is left in the store."""
+    """Tasks and runs that are due up to `until_us`, at most `limit` of them and those held; what is due later is left
+    in the store. Of two words on a task the one with the higher revision counts, then the one with the later slot."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._items: dict[str, Item] = {}
         self._heap: list[tuple[int, str]] = []
         self._ready: list[tuple[int, int, str]] = []
         self._ready_keys: set[str] = set()
+        self._held_keys: set[str] = set()
         self.until_us = 0
 
     def __len__(self) -> int:
@@ -48,22 +52,41 @@ class Horizon:
         """How many are due and wait for capacity."""
         return len(self._ready_keys)
 
+    @property
+    def held(self) -> int:
+        """How many are due and put off."""
+        return len(self._held_keys)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is room for another window: half of what fits, so that windows are worth their query."""
+        return 2 * (len(self._items) - len(self._held_keys)) <= self._limit
+
     def put_task(self, task: DueTask) -> None:
-        """A task as it is now, in place of what was known of it. One with a lower revision than known is ignored."""
+        """A task as it is now, in place of what was known of it, unless that was newer."""
         key = f"t/{task.task_id}"
         known = self._items.get(key)
-        if known is not None and known.task is not None and known.task.revision > task.revision:
-            return
-        if task.next_run_us > self.until_us:
-            self.take(key)
-            return
+        if known is not None and known.task is not None:
+            if (known.task.revision, known.task.next_run_us) > (task.revision, task.next_run_us):
+                return
+            if known.task == task:
+                return
         due = task.next_run_us + jitter_offset(task.task_id, task.options)
-        self._put(Item(key, due, task, None))
+        if due > self.until_us:
+            self.take(key)
+        else:
+            self._put(Item(key, due, task, None))
 
     def put_run(self, run: DueRun) -> None:
         """A run that waits for its time."""
-        if run.run_at_us <= self.until_us:
-            self._put(Item(f"r/{run.execution_id}", run.run_at_us, None, run))
+        key = f"r/{run.execution_id}"
+        known = self._items.get(key)
+        if known is not None and known.run == run:
+            return
+        if run.run_at_us > self.until_us:
+            self.take(key)
+        else:
+            self._put(Item(key, run.run_at_us, None, run))
 
     def drop_task(self, task_id: str, revision: int) -> None:
         """A task that fires no more, as of `revision`."""
@@ -74,29 +97,52 @@ class Horizon:
     def take(self, key: str) -> Item | None:
         """Remove an item and return it."""
         self._ready_keys.discard(key)
+        self._held_keys.discard(key)
         return self._items.pop(key, None)
 
     def _put(self, item: Item) -> None:
         self._ready_keys.discard(item.key)
+        self._held_keys.discard(item.key)
         self._items[item.key] = item
         heapq.heappush(self._heap, (item.due_us, item.key))
         if len(self._heap) > 2 * len(self._items) + _SLACK:
-            self._heap = [(live.due_us, key) for key, live in self._items.items() if key not in self._ready_keys]
+            out = self._ready_keys | self._held_keys
+            self._heap = [(live.due_us, key) for key, live in self._items.items() if key not in out]
             heapq.heapify(self._heap)
+
+    def trim(self) -> None:
+        """Forget what is due last, where there is more than fits, and some besides, so that this is seldom. The store
+        knows it all, and `until_us` says from when on to ask it."""
+        if len(self._items) - len(self._held_keys) <= self._limit:
+            return
+        live = sorted((item.due_us, key) for key, item in self._items.items() if key not in self._held_keys)
+        beyond = live[max(1, self._limit * 3 // 4) :]
+        for _, key in beyond:
+            self.take(key)
+        self.until_us = min(self.until_us, beyond[0][0] - 1)
 
     def advance(self, now_us: int) -> None:
         """Move what is due by now to `ready`."""
         while self._heap and self._heap[0][0] <= now_us:
             due, key = heapq.heappop(self._heap)
-            item = self._items.get(key)
-            if item is not None and item.due_us == due and key not in self._ready_keys:
-                self._make_ready(item)
+            if self._waits(due, key):
+                self._make_ready(self._items[key])
 
-    def put_back(self, item: Item) -> None:
-        """An item that `next_ready` gave out may be taken again, unless news of it came meanwhile."""
-        if item.key not in self._items:
-            self._items[item.key] = item
-            self._make_ready(item)
+    def _waits(self, due: int, key: str) -> bool:
+        """Whether this entry of the heap is not stale."""
+        item = self._items.get(key)
+        return item is not None and item.due_us == due and key not in self._ready_keys and key not in self._held_keys
+
+    def hold(self, item: Item) -> None:
+        """An item that `next_ready` gave out is put off until `release`."""
+        self._items[item.key] = item
+        self._held_keys.add(item.key)
+
+    def release(self) -> None:
+        """What was put off may be looked at again."""
+        for key in self._held_keys:
+            self._make_ready(self._items[key])
+        self._held_keys.clear()
 
     def _make_ready(self, item: Item) -> None:
         self._ready_keys.add(item.key)
@@ -112,11 +158,10 @@ class Horizon:
         return None
 
     def next_due_us(self) -> int | None:
-        """When the next item that is not ready comes due."""
+        """When the next item that is neither ready nor held comes due."""
         while self._heap:
             due, key = self._heap[0]
-            item = self._items.get(key)
-            if item is not None and item.due_us == due and key not in self._ready_keys:
+            if self._waits(due, key):
                 return due
             heapq.heappop(self._heap)
         return None
@@ -127,4 +172,5 @@ class Horizon:
         self._heap.clear()
         self._ready.clear()
         self._ready_keys.clear()
+        self._held_keys.clear()
         self.until_us = 0

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from aico_sched.schedule import Schedule, ScheduleError, parse_schedule
 from aico_sched.topics.errors import CommandError, ErrorCode
-from aico_sched.topics.internal import DueTask, Slot
+from aico_sched.topics.internal import AFTER_RUN, NEVER, DueTask, Slot
 
 SECOND: Final = 1_000_000
 DAY: Final = 86_400 * SECOND
@@ -22,6 +22,12 @@ ON_TIME: Final = 60 * SECOND
 
 COUNT_LIMIT: Final = 1_000
 """Missed cron slots are counted up to here; beyond, the count says "at least"."""
+
+BACKLOG_LIMIT: Final = 1_000
+"""Under `misfire: all` at most so many slots of an outage run, the newest ones."""
+
+LATE: Final = SECOND
+"""Under `misfire: all` a slot that starts later than this belongs to a backlog and waits its turn in it."""
 
 MAX_QUEUED: Final = 1_000
 """Waiting runs of one task; a slot that finds so many is recorded as missed."""
@@ -126,6 +132,16 @@ def first_slot(schedule: Schedule, options: Mapping[str, Any], now_us: int, anch
     return _within_end(schedule.next_after(after, anchor_us), options)
 
 
+def check_options(schedule: Schedule, options: Mapping[str, Any]) -> None:
+    """Raises `invalid_schedule` for options that make no sense with this schedule."""
+    if options.get("fixed_delay") and schedule.kind != "interval":
+        message = (
+            f"fixed_delay counts an interval from the end of the run before, and {schedule.expression!r} is no "
+            "interval; write interval:SECONDS, or leave fixed_delay out"
+        )
+        raise CommandError(ErrorCode.INVALID_SCHEDULE, message, field="fixed_delay", expression=schedule.expression)
+
+
 def plan_slot(task: DueTask, schedule: Schedule, now_us: int) -> Slot | None:
     """What to do about `task` now: run a slot, give some up, and when to look again. None if it is not due."""
     offset = jitter_offset(task.task_id, task.options)
@@ -134,22 +150,39 @@ def plan_slot(task: DueTask, schedule: Schedule, now_us: int) -> Slot | None:
         return None
     newest = _newest(schedule, task, now)
     chosen = _chosen(schedule, task, now, newest)
-    given_up_until = newest + 1 if chosen is None else chosen
-    missed = _count(schedule, oldest, given_up_until, task.anchor_us)
-    backlog = task.options.get("misfire") == "all" and chosen is not None
-    following = schedule.next_after(chosen if backlog and chosen is not None else newest, task.anchor_us)
-    last = chosen is not None and task.run_count + 1 >= (task.options.get("max_runs") or float("inf"))
+    scheduled_for = newest if chosen is None else chosen
+    following = _following(schedule, task, chosen, newest)
     return Slot(
         task_id=task.task_id,
         revision=task.revision,
-        due_us=task.next_run_us,
-        scheduled_for_us=chosen if chosen is not None else newest,
-        next_run_us=0 if last else _within_end(following, task.options) or 0,
-        action="none" if chosen is None else "catchup" if chosen < newest else "run",
+        due_us=oldest,
+        scheduled_for_us=scheduled_for,
+        next_run_us=following,
+        next_due_us=following + offset if following > 0 else following,
+        action="none" if chosen is None else "catchup" if _in_backlog(task, chosen, newest, now) else "run",
         reason="",
-        missed=missed,
+        missed=count_slots(schedule, oldest, newest + 1 if chosen is None else chosen, task.anchor_us),
         missed_from_us=oldest,
     )
+
+
+def _following(schedule: Schedule, task: DueTask, chosen: int | None, newest: int) -> int:
+    """The slot to wait for after this one; see `Slot.next_run_us`."""
+    if chosen is not None and task.run_count + 1 >= (task.options.get("max_runs") or float("inf")):
+        return NEVER
+    if chosen is not None and task.options.get("fixed_delay"):
+        return AFTER_RUN
+    last = chosen if chosen is not None and _runs_all(task) else newest
+    return _within_end(schedule.next_after(last, task.anchor_us), task.options) or NEVER
+
+
+def _runs_all(task: DueTask) -> bool:
+    """Whether every slot of an outage is made up for. With `fixed_delay` there is never more than one."""
+    return task.options.get("misfire") == "all" and not task.options.get("fixed_delay")
+
+
+def _in_backlog(task: DueTask, chosen: int, newest: int, now: int) -> bool:
+    return _runs_all(task) and (chosen < newest or now - chosen > LATE)
 
 
 def _newest(schedule: Schedule, task: DueTask, now: int) -> int:
@@ -162,30 +195,41 @@ def _newest(schedule: Schedule, task: DueTask, now: int) -> int:
 def _chosen(schedule: Schedule, task: DueTask, now: int, newest: int) -> int | None:
     """The slot to run under the task's misfire rule, or None when all are too late."""
     window = catchup_window(schedule, task.options)
-    misfire = task.options.get("misfire", "latest")
-    if misfire == "skip":
+    if task.options.get("misfire") == "skip":
         window = min(window, ON_TIME, schedule.period_us or ON_TIME)
     if now - newest > window:
         return None
-    if misfire != "all" or now - task.next_run_us <= window:
-        return newest if misfire != "all" else task.next_run_us
-    return schedule.next_after(now - window - 1, task.anchor_us)
+    if not _runs_all(task):
+        return newest
+    oldest = task.next_run_us
+    if now - oldest > window:
+        oldest = schedule.next_after(now - window - 1, task.anchor_us) or newest
+    return _bounded(schedule, oldest, newest, task.anchor_us)
 
 
-def _count(schedule: Schedule, start: int, end: int, anchor: int) -> int:
+def _bounded(schedule: Schedule, oldest: int, newest: int, anchor: int) -> int:
+    """The first slot of those in [oldest, newest] from which on there are at most `BACKLOG_LIMIT`."""
+
+    def fits(after: int) -> bool:
+        return schedule.count_between(after, newest, anchor, BACKLOG_LIMIT + 1) <= BACKLOG_LIMIT
+
+    if fits(oldest - 1):
+        return oldest
+    low, high = oldest - 1, newest
+    # Cron slots are whole minutes apart, intervals at least a millisecond.
+    while high - low > 1_000:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return schedule.next_after(high, anchor) or newest
+
+
+def count_slots(schedule: Schedule, start: int, end: int, anchor: int) -> int:
     """Slots in [start, end), at most `COUNT_LIMIT` where they can only be walked. `start` is a slot."""
     if end <= start:
         return 0
     if schedule.kind == "interval" and schedule.period_us:
         return -((start - end) // schedule.period_us)
-    count, slot = 0, start
-    while slot < end and count < COUNT_LIMIT:
-        count += 1
-        following = schedule.next_after(slot, anchor)
-        if following is None:
-            break
-        slot = following
-    return count
+    return 1 + schedule.count_between(start, end - 1, anchor, COUNT_LIMIT - 1)
 
 
 def _within_end(slot: int | None, options: Mapping[str, Any]) -> int | None:

@@ -87,6 +87,9 @@ class TaskOptions(Payload):
     start_at: Moment | None = Field(default=None, description="no run before this time")
     end_at: Moment | None = Field(default=None, description="no run after this time")
     max_runs: int | None = Field(default=None, ge=1, description="scheduled runs after which the task is finished")
+    fixed_delay: bool = Field(
+        default=False, description="an interval counts from the end of the run before; only with interval:SECONDS"
+    )
     owner: Annotated[str, StringConstraints(max_length=limits.MAX_NAME_CHARS)] | None = None
     tags: Tags = Field(default_factory=list)
 

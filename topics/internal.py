@@ -5,7 +5,13 @@ costs one pack and one unpack, no validation (the bridge validated what came fro
 microseconds since the epoch, UTC. Nested records arrive as lists and are rebuilt with `Type(*row)`.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+NEVER: Final = 0
+"""`Slot.next_run_us` of a schedule that has no further slot."""
+
+AFTER_RUN: Final = -1
+"""`Slot.next_run_us` of a task with `fixed_delay`: the end of this run says when the next one is."""
 
 
 class Request(NamedTuple):
@@ -37,10 +43,16 @@ class RepliesReady(NamedTuple):
 
 
 class DueLoad(NamedTuple):
-    """Scheduler → store: what is due up to `until_us`, oldest first, at most `limit` of slots and of runs each."""
+    """Scheduler → store: what is to start up to `until_us`, oldest first, at most `limit` of slots and of runs each."""
 
     until_us: int
     limit: int
+
+
+class ClockSetBack(NamedTuple):
+    """Scheduler → store: the wall clock went back by `by_us`; every stored time that lies ahead is in doubt."""
+
+    by_us: int
 
 
 class DueTask(NamedTuple):
@@ -90,13 +102,15 @@ class Slot(NamedTuple):
     `due_us` is the slot the task waited for, `scheduled_for_us` the one that is acted on (a newer one after an
     outage). `action` is `run`; `catchup` (run, and wait for a running one rather than skip); `skip` or `fail` (put
     off for too long, `reason` says why); `none` (too late, only `missed` counts). `missed` older slots are given
-    up, `missed_from_us` the first of them. `next_run_us` is 0 when the schedule has no further slot."""
+    up, `missed_from_us` the first of them. `next_run_us` is the slot to wait for from now on, or `NEVER`, or
+    `AFTER_RUN`; its run is to start at `next_due_us`, jitter included."""
 
     task_id: str
     revision: int
     due_us: int
     scheduled_for_us: int
     next_run_us: int
+    next_due_us: int
     action: str
     reason: str
     missed: int

@@ -33,6 +33,7 @@ class TaskRow(NamedTuple):
     run_count: int
     revision: int
     deleted_at: str | None
+    due_at: str | None
 
     @property
     def state(self) -> str:

@@ -84,15 +84,10 @@ class Recovery:
             return
         self._unit.database.run("set_meta", (key, fingerprint))
 
-    def park_and_return(self) -> list[str]:
-        """Park the tasks whose class is gone and take back those whose class has come. Returns the parked ids."""
-        parked = []
+    def park_and_return(self) -> None:
+        """Park the tasks whose class is gone and take back those whose class has come."""
         for (task_class,) in self._unit.database.run("task_classes_in_use"):
             known = self._catalogue.known(task_class)
-            for row in self._unit.database.run("tasks_of_class", (task_class,)):
-                task = TaskRow(*row)
-                if bool(task.available) != known:
-                    self._tasks.park(task, None if known else f"the task class {task_class} is not available")
-                if not known:
-                    parked.append(task.task_id)
-        return parked
+            problem = None if known else f"the task class {task_class} is not available"
+            for row in self._unit.database.run("tasks_of_class", (task_class, int(not known))):
+                self._tasks.park(TaskRow(*row), problem)

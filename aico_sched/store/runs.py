@@ -7,12 +7,16 @@ from aico_sched.execution.states import OUTCOME_EVENTS, status_after
 from aico_sched.json_text import compact, decoded
 from aico_sched.planning import MAX_QUEUED, priority_of
 from aico_sched.schedule import format_rfc3339, parse_rfc3339, parse_schedule
+from aico_sched.store.fixed_delay import FixedDelay
 from aico_sched.store.records import ExecutionRow, TaskRow
 from aico_sched.store.tasks import Sender, TaskCommands, cancel_waiting
 from aico_sched.store.unit import Unit
+from aico_sched.store.unserved import record_unserved
 from aico_sched.topics import names
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import (
+    AFTER_RUN,
+    NEVER,
     AttemptCancel,
     AttemptEnd,
     AttemptProgress,
@@ -20,6 +24,9 @@ from aico_sched.topics.internal import (
     DueRun,
     Slot,
 )
+
+RUNS = ("run", "catchup")
+"""The actions of a slot that mean to run it."""
 
 
 class Runs:
@@ -30,39 +37,63 @@ class Runs:
         self._database = unit.database
         # Tasks that may have blocked runs; it may name one too many, never one too few.
         self._blocked: set[str] = {row[0] for row in self._database.run("blocked_tasks")}
+        self._fixed_delay = FixedDelay(unit)
 
     # Due slots.
 
     def claim_slot(self, slot: Slot) -> bool:
         """Advance the task past `slot` and create what becomes of it, in one transaction. Returns whether a run was
         started. A slot that is no longer the task's next one (it was edited, or claimed before) is ignored."""
-        unit, runs = self._unit, slot.action in ("run", "catchup")
-        row = self._database.one(
-            "take_slot",
-            (
-                format_rfc3339(slot.next_run_us) if slot.next_run_us else None,
-                unit.now if runs else None,
-                int(runs),
-                int(not slot.next_run_us),
-                slot.task_id,
-                slot.revision,
-                format_rfc3339(slot.due_us),
-            ),
-        )
+        row = self._take(slot)
         if row is None:
             self._correct(slot.task_id)
             return False
         if slot.missed:
             self._record_missed(slot)
-        started = runs and self._run_slot(slot, row)
-        if slot.action == "skip":
+        outcome = slot.action
+        if slot.action in RUNS:
+            outcome = self._run_slot(slot, row)
+        elif slot.action == "skip":
             scheduled_for = format_rfc3339(slot.scheduled_for_us)
-            self._insert_final("skipped", names.EXECUTION_SKIPPED, slot.task_id, scheduled_for, slot.reason)
+            record_unserved(self._unit, "skipped", slot.task_id, scheduled_for, slot.reason)
         elif slot.action == "fail":
             self._fail_slot(slot, row)
-        if not slot.next_run_us:
+        self._look_ahead(slot, outcome)
+        return outcome == "started"
+
+    def _take(self, slot: Slot) -> tuple[Any, ...] | None:
+        """Move the task on to its next slot; None when `slot` is not the one it waits for."""
+        unit, runs, waits = self._unit, slot.action in RUNS, slot.next_run_us > 0
+        return self._database.one(
+            "take_slot",
+            (
+                format_rfc3339(slot.next_run_us) if waits else None,
+                unit.now if runs else None,
+                int(runs),
+                int(slot.next_run_us == NEVER),
+                slot.task_id,
+                slot.revision,
+                format_rfc3339(slot.due_us),
+                format_rfc3339(slot.next_due_us) if waits else None,
+            ),
+        )
+
+    def _look_ahead(self, slot: Slot, outcome: str) -> None:
+        """What a claimed slot means for the task's next ones, now that its outcome is known."""
+        if outcome == "skipped":
+            task = TaskRow(*self._database.run("uncount_run", (slot.task_id,))[0])
+            if slot.next_run_us == NEVER and decoded(task.options).get("max_runs"):
+                # It was planned as the last of so many runs, and none has come of it.
+                task = self._tasks.resumed(task)
+            self._unit.changed(task)
+            if task.finished:
+                self._announce_finished(slot.task_id)
+        elif slot.next_run_us == NEVER:
             self._announce_finished(slot.task_id)
-        return started
+        if slot.next_run_us == AFTER_RUN:
+            self._fixed_delay.watch(slot.task_id)
+            if outcome not in ("started", "queued"):
+                self._fixed_delay.follow(slot.task_id, self._unit.now_us)
 
     def _correct(self, task_id: str) -> None:
         """The scheduler believes something about the task that is no longer so: tell it how things stand."""
@@ -70,28 +101,38 @@ class Runs:
         if task is not None:
             self._unit.changed(task)
 
-    def _run_slot(self, slot: Slot, row: tuple[Any, ...]) -> bool:
-        """Start the slot's run, or queue or skip it as the overlap rule says."""
-        options = decoded(row[2])
-        overlap = options.get("overlap", "skip")
-        if slot.action == "catchup" and overlap == "skip":
+    def _run_slot(self, slot: Slot, row: tuple[Any, ...]) -> str:
+        """Start the slot's run, or queue or skip it as the overlap rule says. Returns which."""
+        overlap = decoded(row[2]).get("overlap", "skip")
+        if slot.action == "catchup":
+            # The slots of a backlog run one after the other, whatever they do among themselves at other times.
             overlap = "queue"
         active = self._database.run("active_executions", (slot.task_id,)) if overlap != "allow" else []
         scheduled_for = format_rfc3339(slot.scheduled_for_us)
         if not active:
-            return self._insert_running(slot.task_id, scheduled_for, row)
+            return "started" if self._insert_running(slot.task_id, scheduled_for, row) else "skipped"
         if overlap == "skip":
             reason = f"the run {active[0][0]} has not finished"
-            self._insert_final("skipped", names.EXECUTION_SKIPPED, slot.task_id, scheduled_for, reason)
-            return False
+            record_unserved(self._unit, "skipped", slot.task_id, scheduled_for, reason)
+            return "skipped"
         if len(active) > MAX_QUEUED:
             reason = f"{MAX_QUEUED} runs are waiting already"
-            self._insert_final("missed", names.EXECUTION_MISSED, slot.task_id, scheduled_for, reason, 1)
-            return False
+            record_unserved(self._unit, "missed", slot.task_id, scheduled_for, reason, 1)
+            return "skipped"
+        if not self._enqueue_slot(slot.task_id, scheduled_for, row[5]):
+            return "skipped"
         if overlap == "cancel_previous":
             self._cancel_all(active, f"the slot {scheduled_for} is due")
-        self.enqueue(slot.task_id, "schedule", scheduled_for, row[5], blocked=True)
-        return False
+            self._unblock(slot.task_id)
+        return "queued"
+
+    def _enqueue_slot(self, task_id: str, scheduled_for: str, priority: int) -> bool:
+        """A run that waits for those before it; false if the slot has had its run."""
+        execution_id = self._unit.new_execution_id()
+        if not self._insert(task_id, execution_id, "queued", "schedule", scheduled_for, priority=priority):
+            return False
+        self._blocked.add(task_id)
+        return True
 
     def _insert_running(self, task_id: str, scheduled_for: str, row: tuple[Any, ...]) -> bool:
         execution_id = self._unit.new_execution_id()
@@ -151,25 +192,8 @@ class Runs:
         reason = (
             f"{slot.missed} slots passed unserved before {until}; the first was {format_rfc3339(slot.missed_from_us)}"
         )
-        self._insert_final(
-            "missed", names.EXECUTION_MISSED, slot.task_id, format_rfc3339(slot.missed_from_us), reason, slot.missed
-        )
-
-    def _insert_final(
-        self, status: str, topic: str, task_id: str, scheduled_for: str, reason: str, count: int | None = None
-    ) -> None:
-        execution_id = self._unit.new_execution_id()
-        self._insert(
-            task_id,
-            execution_id,
-            status,
-            "schedule",
-            scheduled_for,
-            reason=reason,
-            missed=count,
-            completed_at=self._unit.now,
-        )
-        self._event(topic, execution_id, task_id, 0, "schedule", scheduled_for, reason=reason, count=count)
+        first = format_rfc3339(slot.missed_from_us)
+        record_unserved(self._unit, "missed", slot.task_id, first, reason, slot.missed)
 
     def _announce_finished(self, task_id: str) -> None:
         task = self._unit.task(task_id)
@@ -217,7 +241,7 @@ class Runs:
         if task_id not in self._blocked:
             return
         active = self._database.run("active_executions", (task_id,))
-        if not active or any(status != "queued" for _, status in active):
+        if not active or any(status != "queued" or run_at is not None for _, status, run_at in active):
             return
         following = self._database.one("next_blocked", (task_id,))
         if following is None:
@@ -292,7 +316,12 @@ class Runs:
         task_id, trigger, scheduled_for = row
         self._record_attempt(end)
         self._outcome_event(end, task_id, trigger, scheduled_for)
+        self._run_over(task_id, end.completed_us)
+
+    def _run_over(self, task_id: str, at_us: int) -> None:
+        """A run of the task has come to its end: what waited for that goes on."""
         self._unblock(task_id)
+        self._fixed_delay.follow(task_id, at_us)
 
     def _wait_again(self, execution: ExecutionRow, end: AttemptEnd, status: str) -> None:
         run_at_us = end.retry_at_us if status == "retrying" else self._unit.now_us
@@ -408,7 +437,7 @@ class Runs:
         if not cancel_waiting(self._unit, execution_id, reason):
             message = f"the execution {execution_id} has ended already: {execution.status}"
             raise CommandError(ErrorCode.CONFLICT, message, field="execution_id", status=execution.status)
-        self._unblock(execution.task_id)
+        self._run_over(execution.task_id, self._unit.now_us)
         return {"execution_id": execution_id, "status": "cancelled"}
 
     def requeue(self, payload: Mapping[str, Any], sender: Sender) -> dict[str, Any]:
@@ -440,7 +469,7 @@ class Runs:
         return row[0], row[1]
 
     def _cancel_all(self, active: list[tuple[Any, ...]], reason: str) -> None:
-        for execution_id, status in active:
+        for execution_id, status, _ in active:
             if status == "running":
                 self._unit.said.cancels.append(AttemptCancel(execution_id, "cancelled", reason))
             else:

@@ -3,17 +3,21 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from aico_sched.json_text import compact
-from aico_sched.planning import checked_schedule, first_slot, priority_of
+from aico_sched.json_text import compact, decoded
+from aico_sched.planning import check_options, checked_schedule, first_slot, jitter_offset, priority_of
 from aico_sched.schedule import Schedule, format_rfc3339, parse_rfc3339
 from aico_sched.store.records import TaskRow
 from aico_sched.store.unit import Unit
+from aico_sched.store.unserved import give_up_due, record_unserved
 from aico_sched.topics import names
 from aico_sched.topics.commands import TaskOptions
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import AttemptCancel
 
 OPTION_NAMES = frozenset(TaskOptions.model_fields) - {"timezone"}
+
+TIMING = ("start_at", "end_at", "max_runs", "fixed_delay")
+"""The options that move a task's next run when they change; all others leave it where it is."""
 
 
 class Catalogue(Protocol):
@@ -54,18 +58,19 @@ class TaskCommands:
         options = {**self._catalogue.options_of(task_class), **_options(payload)}
         timezone = payload.get("timezone") or self._unit.defaults.timezone
         schedule = checked_schedule(payload["schedule"], timezone)
+        check_options(schedule, options)
         enabled = payload.get("enabled", True)
         slot = _first(schedule, options, self._unit.now_us, self._unit.now_us)
         task = TaskRow(
             task_id=task_id,
             task_class=task_class,
-            schedule=payload["schedule"],
+            schedule=_canonical(schedule),
             config=_json(config),
             enabled=int(enabled),
             created_at=self._unit.now,
             updated_at=self._unit.now,
             last_run=None,
-            next_run=format_rfc3339(slot) if slot is not None and enabled else None,
+            next_run=None,
             timezone=timezone,
             options=compact(options),
             anchor=self._unit.now,
@@ -80,8 +85,9 @@ class TaskCommands:
             run_count=0,
             revision=1,
             deleted_at=None,
+            due_at=None,
         )
-        task = self._insert(task)
+        task = self._insert(waiting_for(task, slot if enabled else None))
         self._unit.changed(task)
         self._unit.task_event(names.TASK_CREATED, task, sender.source)
         return task.view(schedule.warnings)
@@ -90,7 +96,7 @@ class TaskCommands:
         """A new row, or the row of a deleted task of that id anew: its history refers to it."""
         if self._unit.database.change("insert_task", task):
             return task
-        revived = self._unit.database.one("forget_deleted", task[:21])
+        revived = self._unit.database.one("forget_deleted", (*task[:21], task.due_at))
         if revived is None:
             message = f"a task named {task.task_id} exists already; update it, or choose another task_id"
             raise CommandError(ErrorCode.TASK_EXISTS, message, field="task_id", task_id=task.task_id)
@@ -112,19 +118,34 @@ class TaskCommands:
             timezone = payload["timezone"] or self._unit.defaults.timezone
         changed = task._replace(
             task_class=task_class,
-            schedule=payload.get("schedule") or task.schedule,
+            schedule=task.schedule,
             config=config,
             timezone=timezone,
             options=compact(options),
             priority=priority_of(task.task_id, options),
             available=int(self._catalogue.known(task_class)),
         )
-        schedule = checked_schedule(changed.schedule, timezone)
-        if changed.schedule != task.schedule:
-            changed = changed._replace(anchor=self._unit.now)
-        updated = self._save(self._rescheduled(changed, schedule))
+        schedule = checked_schedule(payload.get("schedule") or task.schedule, timezone)
+        check_options(schedule, options)
+        updated = self._save(self._retimed(task, changed, schedule))
         self._unit.task_event(names.TASK_UPDATED, updated, sender.source)
         return updated.view(schedule.warnings)
+
+    def _retimed(self, task: TaskRow, changed: TaskRow, schedule: Schedule) -> TaskRow:
+        """`changed` with the next run it has from now on. One that nothing has to do with stays where it is, also one
+        that is due already."""
+        before, after = task.view()["options"], changed.view()["options"]
+        if _canonical(schedule) != task.schedule:
+            _first(schedule, after, self._unit.now_us, self._unit.now_us)
+            changed = changed._replace(schedule=_canonical(schedule), anchor=self._unit.now, finished=0)
+        elif (
+            changed.timezone == task.timezone
+            and changed.runnable == task.runnable
+            and all(before.get(name) == after.get(name) for name in TIMING)
+        ):
+            slot = None if task.next_run is None else parse_rfc3339(task.next_run)
+            return waiting_for(changed, slot)
+        return self._rescheduled(task, changed, schedule, "the task was changed before it could run")
 
     def enable(self, payload: Mapping[str, Any], sender: Sender) -> dict[str, Any]:
         """Let the schedule fire again."""
@@ -149,7 +170,9 @@ class TaskCommands:
         if task.protected:
             message = f"{task.task_id} is a system task and cannot be deleted; disable it instead"
             raise CommandError(ErrorCode.PROTECTED_TASK, message, field="task_id", task_id=task.task_id)
-        deleted = self._save(task._replace(next_run=None, deleted_at=self._unit.now))
+        schedule = checked_schedule(task.schedule, task.timezone)
+        give_up_due(self._unit, task, schedule, "the task was deleted before it could run")
+        deleted = self._save(waiting_for(task._replace(deleted_at=self._unit.now), None))
         self._end_runs(task.task_id)
         self._unit.task_event(names.TASK_DELETED, deleted, sender.source)
         return deleted.view()
@@ -171,7 +194,8 @@ class TaskCommands:
         if changed == task:
             return task.view()
         if changed.runnable != task.runnable:
-            changed = self._rescheduled(changed, checked_schedule(task.schedule, task.timezone))
+            schedule = checked_schedule(task.schedule, task.timezone)
+            changed = self._rescheduled(task, changed, schedule, "the task was stopped before it could run")
         updated = self._save(changed)
         self._unit.task_event(event, updated, sender.source)
         return updated.view()
@@ -179,17 +203,42 @@ class TaskCommands:
     def park(self, task: TaskRow, problem: str | None) -> None:
         """Its class is gone (`problem` says how) or has come back (None)."""
         changed = task._replace(available=int(problem is None), note=problem)
-        updated = self._save(self._rescheduled(changed, checked_schedule(task.schedule, task.timezone)))
+        schedule = checked_schedule(task.schedule, task.timezone)
+        updated = self._save(self._rescheduled(task, changed, schedule, problem or "its task class was missing"))
         event = names.TASK_AVAILABLE if problem is None else names.TASK_UNAVAILABLE
         self._unit.task_event(event, updated, "aico-sched")
 
-    def _rescheduled(self, task: TaskRow, schedule: Schedule) -> TaskRow:
-        """With its next run as seen from now; a one-time task that has run stays finished."""
+    def _rescheduled(self, before: TaskRow, task: TaskRow, schedule: Schedule, why: str) -> TaskRow:
+        """`task` with its next run as seen from now; what was due and is not any more is recorded as missed. A one-time
+        task that has run stays finished."""
+        after = self._next_from_now(task, schedule)
+        if before.next_run != after.next_run:
+            give_up_due(self._unit, before, checked_schedule(before.schedule, before.timezone), why)
+        if schedule.kind == "at" and after.finished and not task.finished:
+            moment = format_rfc3339(schedule.next_after(-(2**62)) or 0)
+            reason = "its time passed while the task was stopped, and the catch-up window is over"
+            record_unserved(self._unit, "missed", task.task_id, moment, reason, 1)
+        return after
+
+    def _next_from_now(self, task: TaskRow, schedule: Schedule) -> TaskRow:
+        options = task.view()["options"]
         if not task.runnable or (schedule.kind == "at" and task.finished):
-            return task._replace(next_run=None)
-        slot = first_slot(schedule, task.view()["options"], self._unit.now_us, parse_rfc3339(task.anchor))
-        finished = int(slot is None and schedule.kind != "reboot")
-        return task._replace(next_run=None if slot is None else format_rfc3339(slot), finished=finished)
+            return waiting_for(task, None)
+        if task.run_count >= (options.get("max_runs") or float("inf")):
+            return waiting_for(task._replace(finished=1), None)
+        if options.get("fixed_delay") and self._unit.database.one("scheduled_active", (task.task_id,)):
+            return waiting_for(task._replace(finished=0), None)
+        slot = first_slot(schedule, options, self._unit.now_us, parse_rfc3339(task.anchor))
+        return waiting_for(task._replace(finished=int(slot is None and schedule.kind != "reboot")), slot)
+
+    def resumed(self, task: TaskRow) -> TaskRow:
+        """The task with a next run after all: what should have been its last run did not take place."""
+        return self._save(self._next_from_now(task, checked_schedule(task.schedule, task.timezone)))
+
+    def moved(self, task: TaskRow, slot: int | None, anchor_us: int) -> None:
+        """Let the task wait for another slot: the clock that named the old one was wrong."""
+        finished = int(slot is None)
+        self._save(waiting_for(task._replace(anchor=format_rfc3339(anchor_us), finished=finished), slot))
 
     def _save(self, task: TaskRow) -> TaskRow:
         row = self._unit.database.one(
@@ -210,6 +259,7 @@ class TaskCommands:
                 task.finished,
                 task.note,
                 task.deleted_at,
+                task.due_at,
                 task.task_id,
                 task.revision,
             ),
@@ -231,6 +281,19 @@ class TaskCommands:
             cancel_waiting(self._unit, execution_id, reason)
         for (execution_id,) in self._unit.database.run("running_of_task", (task_id,)):
             self._unit.said.cancels.append(AttemptCancel(execution_id, "cancelled", reason))
+
+
+def waiting_for(task: TaskRow, slot: int | None) -> TaskRow:
+    """The task with this next slot, or with none."""
+    if slot is None:
+        return task._replace(next_run=None, due_at=None)
+    due = slot + jitter_offset(task.task_id, decoded(task.options))
+    return task._replace(next_run=format_rfc3339(slot), due_at=format_rfc3339(due))
+
+
+def _canonical(schedule: Schedule) -> str:
+    """The text to keep: as it was given, but `@reboot` as the query that looks for it spells it."""
+    return "@reboot" if schedule.kind == "reboot" else schedule.expression
 
 
 def cancel_waiting(unit: Unit, execution_id: str, reason: str) -> bool:

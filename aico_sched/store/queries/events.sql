@@ -33,6 +33,12 @@ DELETE FROM seen_messages WHERE message_id IN
 -- name: insert_audit
 INSERT INTO audit (at, source, role, action, target, outcome, detail) VALUES (?, ?, ?, ?, ?, ?, ?);
 
+-- name: newest_event_time
+SELECT timestamp FROM events ORDER BY event_id DESC LIMIT 1;
+
+-- name: forget_meta
+DELETE FROM meta WHERE key = ?;
+
 -- name: get_meta
 SELECT value FROM meta WHERE key = ?;
 

@@ -6,8 +6,27 @@ INSERT INTO task_executions (
 ON CONFLICT DO NOTHING;
 
 -- name: active_executions
-SELECT execution_id, status FROM task_executions
-WHERE task_id = ? AND status IN ('queued', 'running', 'retrying');
+SELECT execution_id, status, run_at FROM task_executions
+WHERE task_id = ? AND status IN ('queued', 'running', 'retrying') ORDER BY id;
+
+-- name: scheduled_active
+SELECT 1 FROM task_executions
+WHERE task_id = ? AND status IN ('queued', 'running', 'retrying') AND trigger = 'schedule' LIMIT 1;
+
+-- name: fixed_delay_runs
+SELECT DISTINCT e.task_id FROM task_executions e CROSS JOIN scheduled_tasks t USING (task_id)
+WHERE e.status IN ('queued', 'running', 'retrying') AND t.next_run IS NULL AND t.options ->> '$.fixed_delay';
+
+-- name: slots_ahead
+SELECT scheduled_for FROM task_executions
+WHERE task_id = ? AND trigger = 'schedule' AND scheduled_for > ? ORDER BY scheduled_for LIMIT ?;
+
+-- name: waits_ahead
+SELECT execution_id, task_id, run_at, priority FROM task_executions
+WHERE status IN ('queued', 'retrying') AND run_at > ?;
+
+-- name: move_wait
+UPDATE task_executions SET run_at = ? WHERE execution_id = ?;
 
 -- name: execution
 SELECT * FROM task_executions WHERE execution_id = ?;
@@ -42,17 +61,21 @@ WHERE execution_id = ? AND status IN ('queued', 'retrying')
 RETURNING task_id, trigger, scheduled_for, attempt;
 
 -- name: blocked_tasks
-SELECT DISTINCT task_id FROM task_executions WHERE status = 'queued' AND run_at IS NULL;
+SELECT DISTINCT task_id FROM task_executions
+WHERE status IN ('queued', 'retrying') AND status = 'queued' AND run_at IS NULL;
 
 -- name: waiting_of_task
-SELECT execution_id FROM task_executions WHERE task_id = ? AND status IN ('queued', 'retrying');
+SELECT execution_id FROM task_executions
+WHERE task_id = ? AND status IN ('queued', 'running', 'retrying') AND status <> 'running';
 
 -- name: running_of_task
-SELECT execution_id FROM task_executions WHERE task_id = ? AND status = 'running';
+SELECT execution_id FROM task_executions
+WHERE task_id = ? AND status IN ('queued', 'running', 'retrying') AND status = 'running';
 
 -- name: next_blocked
 SELECT execution_id FROM task_executions
-WHERE task_id = ? AND status = 'queued' AND run_at IS NULL ORDER BY scheduled_for, id LIMIT 1;
+WHERE task_id = ? AND status IN ('queued', 'running', 'retrying') AND status = 'queued' AND run_at IS NULL
+ORDER BY scheduled_for, id LIMIT 1;
 
 -- name: unblock
 UPDATE task_executions SET run_at = ? WHERE execution_id = ? AND status = 'queued' AND run_at IS NULL
@@ -75,7 +98,8 @@ UPDATE task_executions SET progress = ? WHERE execution_id = ? AND status = 'run
 RETURNING task_id, trigger, scheduled_for;
 
 -- name: unfinished
-SELECT execution_id, attempt, started_at FROM task_executions WHERE status = 'running' AND boot_id IS NOT ?;
+SELECT execution_id, attempt, started_at FROM task_executions
+WHERE status IN ('queued', 'running', 'retrying') AND status = 'running' AND boot_id IS NOT ?;
 
 -- name: list_executions
 SELECT * FROM task_executions

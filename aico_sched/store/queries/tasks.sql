@@ -2,8 +2,8 @@
 INSERT INTO scheduled_tasks (
     task_id, task_class, schedule, config, enabled, created_at, updated_at, last_run, next_run, timezone, options,
     anchor, priority, paused, available, finished, protected, note, created_by, created_role, run_count, revision,
-    deleted_at
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    deleted_at, due_at
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING;
 
 -- name: forget_deleted
@@ -11,7 +11,7 @@ UPDATE scheduled_tasks SET
     task_class = ?2, schedule = ?3, config = ?4, enabled = ?5, created_at = ?6, updated_at = ?7, last_run = ?8,
     next_run = ?9, timezone = ?10, options = ?11, anchor = ?12, priority = ?13, paused = ?14, available = ?15,
     finished = ?16, protected = ?17, note = ?18, created_by = ?19, created_role = ?20, run_count = ?21,
-    revision = revision + 1, deleted_at = NULL
+    due_at = ?22, revision = revision + 1, deleted_at = NULL
 WHERE task_id = ?1 AND deleted_at IS NOT NULL
 RETURNING revision;
 
@@ -25,7 +25,7 @@ SELECT * FROM scheduled_tasks WHERE task_id = ?;
 UPDATE scheduled_tasks SET
     task_class = ?, schedule = ?, config = ?, enabled = ?, updated_at = ?, next_run = ?, timezone = ?, options = ?,
     anchor = ?, priority = ?, paused = ?, available = ?, finished = ?, note = ?, deleted_at = ?,
-    revision = revision + 1
+    due_at = ?, revision = revision + 1
 WHERE task_id = ? AND revision = ?
 RETURNING *;
 
@@ -40,26 +40,47 @@ WHERE deleted_at IS NULL AND task_id > ?1 AND (?2 = '' OR substr(task_id, 1, len
 ORDER BY task_id LIMIT ?6;
 
 -- name: due_tasks
-SELECT * FROM scheduled_tasks WHERE next_run <= ? ORDER BY next_run LIMIT ?;
+SELECT * FROM scheduled_tasks WHERE due_at <= ? ORDER BY due_at LIMIT ?;
 
 -- name: take_slot
 UPDATE scheduled_tasks
-SET next_run = ?1, last_run = coalesce(?2, last_run), run_count = run_count + ?3, finished = ?4
+SET next_run = ?1, last_run = coalesce(?2, last_run), run_count = run_count + ?3, finished = ?4, due_at = ?8
 WHERE task_id = ?5 AND revision = ?6 AND next_run = ?7
 RETURNING task_class, config, options, created_by, created_role, priority;
 
+-- name: uncount_run
+UPDATE scheduled_tasks
+SET run_count = run_count - 1, last_run = (SELECT max(started_at) FROM task_executions WHERE task_id = ?1)
+WHERE task_id = ?1
+RETURNING *;
+
+-- name: follow_run
+UPDATE scheduled_tasks SET anchor = ?, next_run = ?, due_at = ?, finished = ?
+WHERE task_id = ? AND next_run IS NULL
+RETURNING *;
+
+-- name: tasks_after
+SELECT * FROM scheduled_tasks
+WHERE task_id > ? AND deleted_at IS NULL AND enabled AND NOT paused AND available ORDER BY task_id LIMIT ?;
+
 -- name: task_classes_in_use
-SELECT DISTINCT task_class FROM scheduled_tasks WHERE deleted_at IS NULL;
+WITH RECURSIVE classes (name) AS (
+    SELECT min(task_class) FROM scheduled_tasks WHERE deleted_at IS NULL
+    UNION ALL
+    SELECT (SELECT min(task_class) FROM scheduled_tasks WHERE deleted_at IS NULL AND task_class > name)
+    FROM classes WHERE name IS NOT NULL
+)
+SELECT name FROM classes WHERE name IS NOT NULL;
 
 -- name: tasks_of_class
-SELECT * FROM scheduled_tasks WHERE task_class = ? AND deleted_at IS NULL;
+SELECT * FROM scheduled_tasks WHERE task_class = ? AND available = ? AND deleted_at IS NULL;
 
 -- name: reboot_tasks
 SELECT * FROM scheduled_tasks
 WHERE schedule = '@reboot' AND deleted_at IS NULL AND enabled AND NOT paused AND available;
 
 -- name: count_tasks
-SELECT count(*) FROM scheduled_tasks WHERE deleted_at IS NULL;
+SELECT value FROM counters WHERE name = 'tasks';
 
 -- name: unavailable_tasks
 SELECT task_id FROM scheduled_tasks WHERE NOT available AND deleted_at IS NULL LIMIT 100;
