@@ -1,14 +1,11 @@
 """The composition root: the only place that knows every concrete class, and wires them into a running service."""
 
 import asyncio
-import json
-import os
 import secrets
-import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import structlog
 import zmq
@@ -19,6 +16,7 @@ from aico_sched.actors.executor import ExecutorActor
 from aico_sched.actors.health import HealthActor
 from aico_sched.actors.scheduler import SchedulerActor
 from aico_sched.actors.store import StoreActor
+from aico_sched.announcement import announce, withdraw
 from aico_sched.bus.access import AccessRules
 from aico_sched.bus.address import BusAddress
 from aico_sched.bus.broker import Broker
@@ -28,26 +26,29 @@ from aico_sched.bus.local import LocalEndpoint
 from aico_sched.clock import Clock, SystemClock
 from aico_sched.health import Thresholds
 from aico_sched.host import HostSampler, PsutilSampler
-from aico_sched.logs import configure_logging, described
-from aico_sched.planning import Defaults
 from aico_sched.runtime.cell import Fault
 from aico_sched.runtime.router import Router
 from aico_sched.runtime.supervisor import Plan, Policy, Supervisor
 from aico_sched.schedule import configure_caches
-from aico_sched.security.database_key import database_key
 from aico_sched.security.keys import KeyRing, UnknownKey
 from aico_sched.settings import Settings
-from aico_sched.store.connection import Database
-from aico_sched.tasks.catalogue import Arranged, Catalogue
-from aico_sched.tasks.registry import BUILTIN_MODULES, TaskRegistry
+from aico_sched.tasks.catalogue import Catalogue
+from aico_sched.tasks.registry import TaskRegistry
 from aico_sched.topics import names
 from aico_sched.topics.internal import Empty
+from aico_sched.wiring import Arrangements, Classes, defaults, make_broker, make_registry, open_database
 
 log = structlog.get_logger(__name__)
 
+JOINED_ROLE = "module"
+"""The role of every sender on a joined bus: nobody is authenticated there (facts.md), so nobody is more than a
+module."""
+
+
+NO_ROLE = "none"
+"""May do nothing."""
+
 STOP_ORDER = ("scheduler", "executor", "health", "bridge", "store")
-GENERIC_MODULES = ("aico_sched.tasks.bus", "aico_sched.tasks.demo")
-SERVICE_FILE = "service.json"
 
 
 class SchedulerService:
@@ -306,189 +307,3 @@ class SchedulerService:
             )
 
         return make
-
-
-JOINED_ROLE = "module"
-"""The role of every sender on a joined bus: nobody is authenticated there (facts.md), so nobody is more than a
-module."""
-
-
-NO_ROLE = "none"
-"""May do nothing."""
-
-
-class Classes:
-    """The executor's own view of the task classes."""
-
-    def __init__(self, registry: TaskRegistry) -> None:
-        self._registry = registry
-        registry.discover()
-        self.load = registry.load
-
-    def rescan(self) -> None:
-        """Look for classes anew."""
-        self._registry.discover()
-
-    def cache_stats(self) -> dict[str, Any]:
-        """Figures of the cache of loaded classes."""
-        return {"running_task_classes": self._registry.cache_stats()}
-
-
-class Arrangements:
-    """What `tasks:` in the settings says of each system task. The seeds keep `security.key_rotation` under
-    `maintenance:`, so a security task is looked for there too."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._tasks = settings.tasks
-
-    def of(self, task_id: str) -> Arranged:
-        """The arrangement of a task by its id; an empty one if there is none."""
-        category, _, name = task_id.partition(".")
-        found = self._tasks.get(category, {}).get(name)
-        if found is None and category == "security":
-            found = self._tasks.get("maintenance", {}).get(name)
-        if found is None:
-            return Arranged(True, None, {}, {})
-        return Arranged(found.enabled, found.schedule, found.config, found.options)
-
-
-def make_registry(settings: Settings) -> TaskRegistry:
-    """The task classes the settings name; without `auto_discover` only the generic ones."""
-    scheduler = settings.scheduler
-    if not scheduler.auto_discover:
-        return TaskRegistry(GENERIC_MODULES, use_entry_points=False, cache_size=scheduler.cache_size)
-    return TaskRegistry(
-        (*BUILTIN_MODULES, *scheduler.task_modules),
-        use_entry_points=scheduler.entry_points,
-        user_folder=settings.user_task_folder,
-        cache_size=scheduler.cache_size,
-    )
-
-
-def make_broker(
-    context: "zmq.Context[zmq.Socket[bytes]]", keys: KeyRing, rules: AccessRules, settings: Settings
-) -> Broker:
-    """The bus the service hosts."""
-    bus = settings.bus
-    return Broker(
-        context,
-        keys,
-        rules,
-        host=bus.host,
-        publish_port=bus.publish_port,
-        subscribe_port=bus.subscribe_port,
-        rate_limit=bus.rate_limit,
-    )
-
-
-def open_database(settings: Settings) -> Database:
-    """The database of the settings, with its key."""
-    key_file = settings.store.key_file or settings.data_dir / "keys" / "database.key"
-    return Database(settings.database_path, database_key(key_file), settings.store.synchronous)
-
-
-def defaults(settings: Settings) -> Defaults:
-    """What tasks fall back to."""
-    scheduler = settings.scheduler
-    return Defaults(
-        timezone=settings.timezone,
-        timeout=scheduler.default_timeout,
-        max_attempts=scheduler.default_retry_count + 1,
-        retry_delay=scheduler.default_retry_delay,
-        max_retry_delay=scheduler.max_retry_delay,
-    )
-
-
-def announce(settings: Settings, address: BusAddress, server_public_key: str | None) -> None:
-    """Write where the bus is into the data folder, where clients on this machine look for it."""
-    content = {
-        "version": 1,
-        "pid": os.getpid(),
-        "publish": address.publish,
-        "subscribe": address.subscribe,
-        "server_public_key": server_public_key,
-        "keys": None if settings.bus.connect is None or settings.bus.keys is None else str(settings.bus.keys),
-    }
-    write_private(settings.data_dir / SERVICE_FILE, json.dumps(content, indent=2) + "\n")
-
-
-def withdraw(settings: Settings) -> None:
-    """Take back what this process has announced."""
-    path = settings.data_dir / SERVICE_FILE
-    try:
-        if json.loads(path.read_text(encoding="utf-8")).get("pid") == os.getpid():
-            path.unlink()
-    except (OSError, ValueError):
-        log.debug("no_service_file", path=str(path))
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file whole or not at all, readable by its owner only."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    temporary.replace(path)
-
-
-def run(settings: Settings) -> int:
-    """Run the service in a loop of its own until SIGTERM or SIGINT. Returns the exit code: 0 after an orderly stop,
-    1 when it could not go on."""
-    configure_logging(settings.scheduler.log_level, settings.scheduler.log_format)
-    return asyncio.run(_serve(settings))
-
-
-async def _serve(settings: Settings) -> int:
-    service = SchedulerService(settings)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, service.ask_to_stop)
-    try:
-        starting = asyncio.create_task(service.start())
-        asked = asyncio.create_task(service.stop_asked.wait())
-        await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
-            # Asked to stop before it was up; a start that is cancelled leaves nothing running.
-            starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        if not starting.cancelled():
-            starting.result()
-            await service.wait()
-    except Exception as error:
-        log.critical("service_failed", **described(error))
-        return 1
-    finally:
-        asked.cancel()
-        await service.stop()
-    return 0
-
-
-def run_broker(settings: Settings) -> int:
-    """Run only the bus until SIGTERM or SIGINT, for services in other processes to join."""
-    configure_logging(settings.scheduler.log_level, settings.scheduler.log_format)
-    return asyncio.run(_serve_broker(settings))
-
-
-async def _serve_broker(settings: Settings) -> int:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    keys = KeyRing(settings.data_dir / "keys")
-    keys.ensure(settings.bus.name)
-    broker = make_broker(context, keys, AccessRules.load(), settings)
-    watch = KeyWatch(keys.watched(), broker.reload_keys, SystemClock())
-    try:
-        address = await broker.start()
-        watch.start()
-        announce(settings, address, keys.server().public)
-        log.info("bus_started", bus=str(address))
-        await stop.wait()
-    finally:
-        withdraw(settings)
-        await watch.stop()
-        await broker.stop()
-        context.destroy(linger=0)
-    return 0

@@ -33,7 +33,7 @@ def load_settings(config: Path | None, data_dir: Path | None, bus_connect: str |
 def run(on: Session, config: ConfigFile = None, data_dir: DataDir = None, bus_connect: Connect = None) -> None:
     """Run the service until SIGTERM or Ctrl-C. It needs no configuration."""
     settings = load_settings(config, on.data_dir, on.bus_connect)
-    from aico_sched.service import run as run_service
+    from aico_sched.process import run as run_service
 
     raise typer.Exit(run_service(settings))
 
@@ -42,7 +42,7 @@ def run(on: Session, config: ConfigFile = None, data_dir: DataDir = None, bus_co
 def bus(on: Session, config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Run only the bus, for a service in another process or container to join."""
     settings = load_settings(config, on.data_dir)
-    from aico_sched.service import run_broker
+    from aico_sched.process import run_broker
 
     raise typer.Exit(run_broker(settings))
 

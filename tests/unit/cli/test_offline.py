@@ -98,7 +98,7 @@ def test_wrong_settings_are_wrong_usage_with_the_key(aico: Any, monkeypatch: pyt
 
 
 def test_run_and_bus_hand_their_settings_over(aico: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    service = ModuleType("aico_sched.service")
+    service = ModuleType("aico_sched.process")
     given: list[Any] = []
 
     def recorder(exit_code: int) -> Callable[[Any], int]:
@@ -109,7 +109,7 @@ def test_run_and_bus_hand_their_settings_over(aico: Any, monkeypatch: pytest.Mon
         return record
 
     vars(service).update(run=recorder(0), run_broker=recorder(7))
-    monkeypatch.setitem(sys.modules, "aico_sched.service", service)
+    monkeypatch.setitem(sys.modules, "aico_sched.process", service)
     (tmp_path / "my.yaml").write_text("scheduler: {batch_size: 7}")
     arguments = ("--config", str(tmp_path / "my.yaml"), "--data-dir", str(tmp_path / "d"))
     assert aico("run", *arguments, "--bus-connect", "tcp://bus:5565,5566").exit_code == 0

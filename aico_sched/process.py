@@ -1,0 +1,81 @@
+"""The service, or only its bus, as a process: logging, signals, exit code."""
+
+import asyncio
+import signal
+
+import structlog
+import zmq
+
+from aico_sched.announcement import announce, withdraw
+from aico_sched.bus.access import AccessRules
+from aico_sched.bus.key_watch import KeyWatch
+from aico_sched.clock import SystemClock
+from aico_sched.logs import configure_logging, described
+from aico_sched.security.keys import KeyRing
+from aico_sched.service import SchedulerService
+from aico_sched.settings import Settings
+from aico_sched.wiring import make_broker
+
+log = structlog.get_logger(__name__)
+
+
+def run(settings: Settings) -> int:
+    """Run the service in a loop of its own until SIGTERM or SIGINT. Returns the exit code: 0 after an orderly stop,
+    1 when it could not go on."""
+    configure_logging(settings.scheduler.log_level, settings.scheduler.log_format)
+    return asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    service = SchedulerService(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, service.ask_to_stop)
+    try:
+        starting = asyncio.create_task(service.start())
+        asked = asyncio.create_task(service.stop_asked.wait())
+        await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            # Asked to stop before it was up; a start that is cancelled leaves nothing running.
+            starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        if not starting.cancelled():
+            starting.result()
+            await service.wait()
+    except Exception as error:
+        log.critical("service_failed", **described(error))
+        return 1
+    finally:
+        asked.cancel()
+        await service.stop()
+    return 0
+
+
+def run_broker(settings: Settings) -> int:
+    """Run only the bus until SIGTERM or SIGINT, for services in other processes to join."""
+    configure_logging(settings.scheduler.log_level, settings.scheduler.log_format)
+    return asyncio.run(_serve_broker(settings))
+
+
+async def _serve_broker(settings: Settings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    keys = KeyRing(settings.data_dir / "keys")
+    keys.ensure(settings.bus.name)
+    broker = make_broker(context, keys, AccessRules.load(), settings)
+    watch = KeyWatch(keys.watched(), broker.reload_keys, SystemClock())
+    try:
+        address = await broker.start()
+        watch.start()
+        announce(settings, address, keys.server().public)
+        log.info("bus_started", bus=str(address))
+        await stop.wait()
+    finally:
+        withdraw(settings)
+        await watch.stop()
+        await broker.stop()
+        context.destroy(linger=0)
+    return 0

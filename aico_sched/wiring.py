@@ -1,0 +1,99 @@
+"""Made of the settings: what the composition root hands to the actors."""
+
+from typing import Any
+
+import zmq
+
+from aico_sched.bus.access import AccessRules
+from aico_sched.bus.broker import Broker
+from aico_sched.planning import Defaults
+from aico_sched.security.database_key import database_key
+from aico_sched.security.keys import KeyRing
+from aico_sched.settings import Settings
+from aico_sched.store.connection import Database
+from aico_sched.tasks.catalogue import Arranged
+from aico_sched.tasks.registry import BUILTIN_MODULES, TaskRegistry
+
+GENERIC_MODULES = ("aico_sched.tasks.bus", "aico_sched.tasks.demo")
+
+
+class Classes:
+    """The executor's own view of the task classes."""
+
+    def __init__(self, registry: TaskRegistry) -> None:
+        self._registry = registry
+        registry.discover()
+        self.load = registry.load
+
+    def rescan(self) -> None:
+        """Look for classes anew."""
+        self._registry.discover()
+
+    def cache_stats(self) -> dict[str, Any]:
+        """Figures of the cache of loaded classes."""
+        return {"running_task_classes": self._registry.cache_stats()}
+
+
+class Arrangements:
+    """What `tasks:` in the settings says of each system task. The seeds keep `security.key_rotation` under
+    `maintenance:`, so a security task is looked for there too."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._tasks = settings.tasks
+
+    def of(self, task_id: str) -> Arranged:
+        """The arrangement of a task by its id; an empty one if there is none."""
+        category, _, name = task_id.partition(".")
+        found = self._tasks.get(category, {}).get(name)
+        if found is None and category == "security":
+            found = self._tasks.get("maintenance", {}).get(name)
+        if found is None:
+            return Arranged(True, None, {}, {})
+        return Arranged(found.enabled, found.schedule, found.config, found.options)
+
+
+def make_registry(settings: Settings) -> TaskRegistry:
+    """The task classes the settings name; without `auto_discover` only the generic ones."""
+    scheduler = settings.scheduler
+    if not scheduler.auto_discover:
+        return TaskRegistry(GENERIC_MODULES, use_entry_points=False, cache_size=scheduler.cache_size)
+    return TaskRegistry(
+        (*BUILTIN_MODULES, *scheduler.task_modules),
+        use_entry_points=scheduler.entry_points,
+        user_folder=settings.user_task_folder,
+        cache_size=scheduler.cache_size,
+    )
+
+
+def make_broker(
+    context: "zmq.Context[zmq.Socket[bytes]]", keys: KeyRing, rules: AccessRules, settings: Settings
+) -> Broker:
+    """The bus the service hosts."""
+    bus = settings.bus
+    return Broker(
+        context,
+        keys,
+        rules,
+        host=bus.host,
+        publish_port=bus.publish_port,
+        subscribe_port=bus.subscribe_port,
+        rate_limit=bus.rate_limit,
+    )
+
+
+def open_database(settings: Settings) -> Database:
+    """The database of the settings, with its key."""
+    key_file = settings.store.key_file or settings.data_dir / "keys" / "database.key"
+    return Database(settings.database_path, database_key(key_file), settings.store.synchronous)
+
+
+def defaults(settings: Settings) -> Defaults:
+    """What tasks fall back to."""
+    scheduler = settings.scheduler
+    return Defaults(
+        timezone=settings.timezone,
+        timeout=scheduler.default_timeout,
+        max_attempts=scheduler.default_retry_count + 1,
+        retry_delay=scheduler.default_retry_delay,
+        max_retry_delay=scheduler.max_retry_delay,
+    )
