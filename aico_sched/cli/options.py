@@ -22,6 +22,9 @@ def task_options(
     catchup_window: Annotated[
         float | None, _option(min=0, metavar="SECONDS", help="How late a slot may still run.")
     ] = None,
+    fixed_delay: Annotated[
+        bool | None, _option(help="An interval counts from the end of the run before, not from slot to slot.")
+    ] = None,
     misfire: Annotated[
         str | None, _option(metavar="latest|all|skip", help="Which missed slots run after an outage.")
     ] = None,

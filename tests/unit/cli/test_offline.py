@@ -89,12 +89,12 @@ def test_keys_are_made_listed_and_revoked(aico: Any, tmp_path: Path) -> None:
 
 
 def test_wrong_settings_are_wrong_usage_with_the_key(aico: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AICO_SCHED_BUS__CODEC", "xml")
+    monkeypatch.setenv("AICO_SCHED_STORE__SYNCHRONOUS", "xml")
     result = aico("run")
     assert result.exit_code == 2
-    assert "bus.codec is 'xml' (AICO_SCHED_BUS__CODEC); allowed: one of msgpack, aico" in result.stderr
+    assert "store.synchronous is 'xml' (AICO_SCHED_STORE__SYNCHRONOUS); allowed: one of full, normal" in result.stderr
     details = json.loads(aico("run", "--json").stdout)["error"]["details"]
-    assert details["errors"][0]["path"] == "bus.codec"
+    assert details["errors"][0]["path"] == "store.synchronous"
 
 
 def test_run_and_bus_hand_their_settings_over(aico: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -195,9 +195,12 @@ def test_doctor_sees_whether_the_service_runs(
 
 
 def test_doctor_stops_at_wrong_settings(aico: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AICO_SCHED_BUS__CODEC", "xml")
+    monkeypatch.setenv("AICO_SCHED_STORE__SYNCHRONOUS", "xml")
     found = checks(aico, 1)
-    assert (found["configuration"]["status"], "bus.codec" in found["configuration"]["detail"]) == ("failed", True)
+    assert (found["configuration"]["status"], "store.synchronous" in found["configuration"]["detail"]) == (
+        "failed",
+        True,
+    )
     assert "bus" not in found
 
 

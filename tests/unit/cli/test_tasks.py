@@ -53,11 +53,12 @@ def test_every_option_of_a_task_can_be_given(aico: Any, service: Any, task: dict
     service.answers[names.TASK_CREATE] = task
     arguments = [word for option, (_, text, _) in ALL_OPTIONS.items() for word in (option, text)]
     retry = ["--retry-attempts", "2", "--retry-jitter", "full"]
-    assert aico("create", "user.x", "@daily", *arguments, *retry, "--no-idle-only").exit_code == 0
+    assert aico("create", "user.x", "@daily", *arguments, *retry, "--no-idle-only", "--fixed-delay").exit_code == 0
     _, payload = service.requests[0]
     expected = {field: value for field, _, value in ALL_OPTIONS.values()}
     expected["retry"] = {"max_attempts": 2, "jitter": "full"}
     expected["idle_only"] = False
+    expected["fixed_delay"] = True
     assert {key: payload[key] for key in expected} == expected
     assert set(expected) == set(commands.TaskOptions.model_fields)
     commands.TaskCreate.model_validate(payload)
