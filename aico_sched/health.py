@@ -39,8 +39,8 @@ def constraint(sample: HostSample, thresholds: Thresholds) -> str:
 def is_idle(sample: HostSample, thresholds: Thresholds) -> bool:
     """Whether the machine has nothing better to do."""
     return (
-        sample.cpu_percent < thresholds.idle_cpu
-        and sample.memory_percent < thresholds.idle_memory
+        sample.cpu_percent <= thresholds.idle_cpu
+        and sample.memory_percent <= thresholds.idle_memory
         and not sample.on_battery
     )
 

@@ -30,11 +30,10 @@ class PsutilSampler:
         psutil.cpu_percent(interval=None)
 
     def sample(self) -> HostSample:
-        battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
         return HostSample(
             psutil.cpu_percent(interval=None),
             max(psutil.virtual_memory().percent, self._container_memory()),
-            battery is not None and not battery.power_plugged,
+            _on_battery(),
         )
 
     def _container_memory(self) -> float:
@@ -42,6 +41,23 @@ class PsutilSampler:
         try:
             limit = (self._cgroup / "memory.max").read_text().strip()
             used = int((self._cgroup / "memory.current").read_text())
+            # The page cache counts as used, but the kernel gives it up before it would refuse anything.
+            used -= self._cached()
         except (OSError, ValueError):
             return 0.0
-        return 100.0 * used / int(limit) if limit.isdecimal() and int(limit) > 0 else 0.0
+        if not limit.isdecimal() or int(limit) == 0:
+            return 0.0
+        return min(100.0, max(0.0, 100.0 * used / int(limit)))
+
+    def _cached(self) -> int:
+        for line in (self._cgroup / "memory.stat").read_text().splitlines():
+            name, _, value = line.partition(" ")
+            if name == "inactive_file":
+                return int(value)
+        return 0
+
+
+def _on_battery() -> bool:
+    """Whether the machine certainly runs on its battery; psutil says None where it cannot tell."""
+    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    return battery is not None and battery.power_plugged is False
