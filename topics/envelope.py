@@ -17,6 +17,7 @@ from aico_sched.topics.errors import CommandError, ErrorCode
 VERSION = "1.0"
 
 _FIELDS = frozenset({"message_id", "timestamp", "source", "message_type", "version", "attributes", "payload"})
+_MAX_SHOWN = 5
 _PLAIN = (str, int, float, bool, bytes, type(None))
 
 
@@ -124,12 +125,14 @@ def _checked(raw: Any) -> Envelope:
     if missing or unknown:
         words = [f"lacks {', '.join(sorted(missing))}"] if missing else []
         if unknown:
-            words.append(f"holds unknown {', '.join(sorted(map(str, unknown)))}")
+            shown = sorted(str(name)[: limits.MAX_NAME_CHARS] for name in unknown)
+            more = f" and {len(shown) - _MAX_SHOWN} more" if len(shown) > _MAX_SHOWN else ""
+            words.append(f"holds unknown {', '.join(shown[:_MAX_SHOWN])}{more}")
         raise Unreadable(
             ErrorCode.INVALID_MESSAGE,
             f"the envelope {' and '.join(words)}",
             raw,
-            field=sorted(map(str, missing | unknown))[0],
+            field=min(map(str, missing or unknown))[: limits.MAX_NAME_CHARS],
         )
     for field in ("message_id", "timestamp", "source", "message_type", "version"):
         value = raw[field]
@@ -165,3 +168,14 @@ def _is_plain(value: Any, depth: int) -> bool:
     if isinstance(value, dict):
         return all(isinstance(key, str) and _is_plain(item, depth - 1) for key, item in value.items())
     return isinstance(value, list) and all(_is_plain(item, depth - 1) for item in value)
+
+
+def check_portable(value: Any, levels: int) -> None:
+    """Raises ValueError, TypeError or OverflowError unless a message can carry `value` where at most `levels` maps
+    and arrays may stand inside one another, and every reader can decode it."""
+    try:
+        plain = _is_plain(_unpack(msgpack.packb(value)), levels)
+    except Unreadable as error:
+        raise ValueError(error.message) from error
+    if not plain:
+        raise ValueError(f"it nests deeper than {levels} levels or holds something that is not plain data")

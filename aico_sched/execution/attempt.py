@@ -3,7 +3,8 @@ outcome here; nothing a task does escapes as an exception."""
 
 import asyncio
 import traceback as tracebacks
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,15 +14,22 @@ from pydantic import BaseModel
 
 from aico_sched.clock import Clock, Timeout
 from aico_sched.execution.retry import next_attempt_in
-from aico_sched.json_text import compact
+from aico_sched.json_text import compact, decoded
 from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult
 from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext, TaskPorts
 from aico_sched.tasks.errors import InvalidTaskConfig
 from aico_sched.topics import limits
+from aico_sched.topics.envelope import check_portable
 from aico_sched.topics.internal import AttemptEnd, AttemptStart
 
 SECOND = 1_000_000
+INSIST_EVERY = 1.0
+"""Seconds between the cancellations of a task that outlives its timeout."""
+
+RESULT_LEVELS = limits.MAX_NESTING - 5
+"""Maps and arrays a result may have inside one another: in the answer to `scheduler.execution.list` it lies in five."""
+
 PERMANENT = (ValueError, TypeError, PermanentError, InvalidTaskConfig)
 """Errors after which the same attempt would fail the same way (the seeds' rule)."""
 
@@ -59,28 +67,57 @@ async def run_attempt(
     """Run the attempt to its end and say how it ended. Cancelling the surrounding task ends it as `attempt.end_as`
     says, or as interrupted."""
     start, started_us = attempt.start, clock.now_us()
+    structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(
         task_id=start.task_id, execution_id=start.execution_id, attempt=start.attempt
     )
     task_class: type[BaseTask] | None = None
     deadline: Timeout | None = None
     try:
-        async with clock.timeout(start.timeout) as deadline:
-            task_class = loader.load(start.task_class)
-            result = await _execute(task_class, _context(attempt, task_class, ports, data_dir))
+        with _insisting(clock, start.timeout + INSIST_EVERY):
+            async with clock.timeout(start.timeout) as deadline:
+                task_class = loader.load(start.task_class)
+                result = await _execute(task_class, _context(attempt, task_class, ports, data_dir))
         if not result.success:
             raise TaskFailed(result.message or "the task said that it failed")
         end = _ended(attempt, started_us, clock, "succeeded", None, result=_json(result))
-    except asyncio.CancelledError:
-        outcome, reason = attempt.end_as or ("interrupted", "the service stopped")
-        end = _ended(attempt, started_us, clock, outcome, reason)
-    except (Exception, SystemExit, KeyboardInterrupt, GeneratorExit) as error:
-        # A SystemExit that left the task would end the loop (facts.md).
+    except asyncio.CancelledError as error:
+        if _was_cancelled():
+            outcome, reason = attempt.end_as or ("interrupted", "the service stopped")
+            end = _ended(attempt, started_us, clock, outcome, reason)
+        else:
+            end = _failed(attempt, started_us, clock, draw, error, task_class)
+    except BaseException as error:
+        # A SystemExit that left the task would end the loop, and a Rust panic is no Exception (facts.md).
         end = _failed(attempt, started_us, clock, draw, error, task_class)
     if deadline is not None and deadline.expired() and attempt.end_as is None:
         # Also when the task swallowed the cancellation and went on to return or to raise something of its own.
         return _timed_out(attempt, started_us, clock, draw)
     return end
+
+
+@contextmanager
+def _insisting(clock: Clock, after: float) -> Iterator[None]:
+    """From `after` seconds on, cancel the current task every second: a task can swallow one cancellation."""
+    task = asyncio.current_task()
+    assert task is not None
+
+    def again() -> None:
+        nonlocal timer
+        task.cancel("timeout")
+        timer = clock.call_at(clock.monotonic() + INSIST_EVERY, again)
+
+    timer = clock.call_at(clock.monotonic() + after, again)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _was_cancelled() -> bool:
+    """Whether somebody asked for the end of this run; a task may also raise CancelledError for reasons of its own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _execute(task_class: type[BaseTask], context: TaskContext[BaseModel]) -> TaskResult:
@@ -172,18 +209,22 @@ def _retry_in(start: AttemptStart, permanent: bool, draw: Callable[[], float]) -
 
 def _json(result: TaskResult) -> str:
     """The result as kept and published; one that JSON cannot say, or that is too long, says so instead."""
-    body: dict[str, Any] = {"message": result.message, "data": result.data}
+    message = str(result.message).encode(errors="backslashreplace").decode()
+    body: dict[str, Any] = {"message": message, "data": result.data}
     if result.skipped:
         body["skipped"] = True
     try:
         text = compact(body)
-    except (TypeError, ValueError, RecursionError) as error:
-        return compact({"message": result.message, "data": {}, "unprintable": str(error)})
-    if len(text.encode()) <= limits.MAX_RESULT_BYTES:
-        return text
-    return compact({"message": result.message[:1_000], "data": {}, "truncated_bytes": len(text.encode())})
+        size = len(text.encode())
+        if size <= limits.MAX_RESULT_BYTES:
+            check_portable(decoded(text), RESULT_LEVELS)
+            return text
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return compact({"message": message[:1_000], "data": {}, "unprintable": _tail(str(error))})
+    return compact({"message": message[:1_000], "data": {}, "truncated_bytes": size})
 
 
 def _tail(text: str) -> str:
-    """The end of a long text: of a traceback, that is where the error stands."""
+    """The end of a long text: of a traceback, that is where the error stands. What UTF-8 cannot say is escaped."""
+    text = text.encode(errors="backslashreplace").decode()
     return text if len(text) <= limits.MAX_ERROR_CHARS else "…" + text[1 - limits.MAX_ERROR_CHARS :]
