@@ -359,6 +359,6 @@ class StoreActor(Actor):
             "dead_letters": self._database.run("count_dead")[0][0],
             "statuses": dict(self._database.run("count_statuses")),
             "unavailable": [row[0] for row in self._database.run("unavailable_tasks")],
-            "database_bytes": self._database.path.stat().st_size,
+            "database_bytes": self._database.size(),
             "caches": self._registry.cache_stats(),
         }

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import structlog
 import zmq
@@ -32,6 +32,7 @@ from aico_sched.runtime.supervisor import Plan, Policy, Supervisor
 from aico_sched.schedule import configure_caches
 from aico_sched.security.keys import KeyRing, UnknownKey
 from aico_sched.settings import Settings
+from aico_sched.store.connection import Database
 from aico_sched.tasks.catalogue import Catalogue
 from aico_sched.tasks.registry import TaskRegistry
 from aico_sched.topics import names
@@ -39,6 +40,17 @@ from aico_sched.topics.internal import Empty
 from aico_sched.wiring import Arrangements, Classes, defaults, make_broker, make_registry, open_database
 
 log = structlog.get_logger(__name__)
+
+
+class PrivateBus(Protocol):
+    """A bus in place of the hosted or the joined one (`aico_sched.testing.MemoryBus`). It answers for who is who."""
+
+    def endpoint(self, name: str) -> Endpoint:
+        """A place on it for the service, whose name there is `name`."""
+
+    def role_of(self, name: str) -> str:
+        """What a sender may do."""
+
 
 JOINED_ROLE = "module"
 """The role of every sender on a joined bus: nobody is authenticated there (facts.md), so nobody is more than a
@@ -67,9 +79,13 @@ class SchedulerService:
         *,
         clock: Clock | None = None,
         sampler: HostSampler | None = None,
+        bus: PrivateBus | None = None,
         fault: Fault | None = None,
+        open_store: Callable[[], Database] | None = None,
     ) -> None:
         self.settings = settings
+        self._open_store = open_store or (lambda: open_database(settings))
+        self._bus = bus
         self._clock = clock or SystemClock()
         self._sampler = sampler
         self._fault = fault
@@ -97,6 +113,11 @@ class SchedulerService:
     def running(self) -> bool:
         """Whether the actors are up."""
         return self._supervisor is not None and not self._supervisor.failed.is_set()
+
+    @property
+    def under_way(self) -> int:
+        """Messages between the actors that are not handled yet; 0 when all is at rest."""
+        return 0 if self._router is None else self._router.under_way
 
     async def start(self) -> None:
         """Open the bus and the database and start the actors. Does nothing if it runs already."""
@@ -161,6 +182,8 @@ class SchedulerService:
     async def _open_bus(self) -> KeyRing | None:
         """Host a bus, or find the one to join. Returns the keys of those on it, None where there are none."""
         bus = self.settings.bus
+        if self._bus is not None:
+            return None
         if bus.joined is not None:
             self.address = BusAddress.of(*bus.joined)
             return None if bus.keys is None else self._join(bus.keys)
@@ -192,8 +215,8 @@ class SchedulerService:
 
     def _announce(self) -> None:
         """Write where the bus is, for clients on this machine."""
-        assert self.address is not None
-        announce(self.settings, self.address, self.server_public_key)
+        if self.address is not None:
+            announce(self.settings, self.address, self.server_public_key)
 
     # The actors.
 
@@ -227,7 +250,7 @@ class SchedulerService:
         def store() -> StoreActor:
             return StoreActor(
                 clock,
-                lambda: open_database(settings),
+                self._open_store,
                 Catalogue(registry(), arrangements.of),
                 defaults(settings),
                 boot_id,
@@ -282,6 +305,8 @@ class SchedulerService:
         name, rules = self.settings.bus.name, self._rules
 
         def role_of(source: str) -> str:
+            if self._bus is not None:
+                return self._bus.role_of(source)
             try:
                 return JOINED_ROLE if keys is None else keys.role_of(source)
             except UnknownKey:
@@ -289,6 +314,8 @@ class SchedulerService:
                 return NO_ROLE
 
         def endpoint() -> Endpoint:
+            if self._bus is not None:
+                return self._bus.endpoint(name)
             if self._local is not None:
                 return self._local
             assert self._context is not None and self.address is not None

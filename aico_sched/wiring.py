@@ -84,7 +84,7 @@ def make_broker(
 def open_database(settings: Settings) -> Database:
     """The database of the settings, with its key."""
     key_file = settings.store.key_file or settings.data_dir / "keys" / "database.key"
-    return Database(settings.database_path, database_key(key_file), settings.store.synchronous)
+    return Database.open(settings.database_path, database_key(key_file), settings.store.synchronous)
 
 
 def defaults(settings: Settings) -> Defaults:

@@ -13,6 +13,7 @@ from aico_sched.store.errors import (
     AlreadyInUse,
     CannotOpen,
     SchemaTooNew,
+    StoreBusy,
     StoreCorrupt,
     StoreError,
     WrongKey,
@@ -31,58 +32,60 @@ Row = tuple[Any, ...]
 class Database:
     """An open database. Not for two threads, nor for two processes: a lock on the file's neighbour sees to that.
 
-    Statements are named (`queries/*.sql`). Every error is a `StoreError`.
+    Statements are named (`queries/*.sql`). Every error is a `StoreError`. A borrowed connection is somebody else's:
+    it is neither configured nor closed here, and its other tables are left alone.
     """
 
-    def __init__(self, path: Path, key: str, synchronous: Literal["full", "normal"] = "full") -> None:
+    def __init__(self, path: Path, connection: Any, lock: int | None) -> None:
+        self.path, self._connection, self._lock = path, connection, lock
+        self._sql = queries()
+        self.in_transaction = False
+        self._migrate()
+
+    @classmethod
+    def open(cls, path: Path, key: str, synchronous: Literal["full", "normal"] = "full") -> "Database":
+        """The database at `path`, made if it is not there, held against every other process. Raises `CannotOpen` or
+        one of its kinds."""
         if len(key) != KEY_LENGTH:
             raise CannotOpen(path, f"its key must be {KEY_LENGTH} characters long, not {len(key)}")
-        self.path = path
-        self._sql = queries()
-        self._lock = _lock(path)
+        lock = _lock(path)
         try:
-            self._connection: Any = _connect(path, key)
-            self._configure(synchronous)
-            self._migrate()
+            connection = _connect(path, key)
+            _configure(path, connection, synchronous)
+            return cls(path, connection, lock)
         except BaseException:
-            os.close(self._lock)
+            os.close(lock)
             raise
-        self.in_transaction = False
 
-    def _configure(self, synchronous: str) -> None:
-        try:
-            self._raw("PRAGMA auto_vacuum=INCREMENTAL")
-            self._raw("PRAGMA journal_mode=WAL")
-            self._raw(f"PRAGMA synchronous={synchronous.upper()}")
-            self._raw("PRAGMA foreign_keys=ON")
-            self._raw("PRAGMA busy_timeout=0")
-            # Four times SQLite's own: under load a checkpoint costs as much as ten commits.
-            self._raw("PRAGMA wal_autocheckpoint=4000")
-            self._raw("SELECT count(*) FROM sqlite_master")
-        except StoreCorrupt as error:
-            raise WrongKey(self.path) from error
-        except StoreError as error:
-            raise CannotOpen(self.path, str(error)) from error
+    @classmethod
+    def borrow(cls, connection: Any) -> "Database":
+        """The scheduler's tables in a database that the embedding program has open, on its own libSQL connection.
+        Turns of ours never leave a transaction open; while the program has one open, they wait."""
+        return cls(Path(), connection, None)
 
     def _migrate(self) -> None:
-        """Bring the schema to the newest version, each step a transaction of its own."""
+        """Bring the schema to the newest version, each step a transaction of its own. The version has a table of its
+        own, since `user_version` belongs to whose database it is."""
         steps = migrations()
-        version, newest = self._raw("PRAGMA user_version")[0][0], steps[-1][0]
-        if version > newest:
-            raise SchemaTooNew(self.path, version, newest)
+        self._raw("CREATE TABLE IF NOT EXISTS scheduler_schema (version INTEGER NOT NULL)")
+        version = self._raw("SELECT coalesce(max(version), 0) FROM scheduler_schema")[0][0]
+        if version > steps[-1][0]:
+            raise SchemaTooNew(self.path, version, steps[-1][0])
         for number, script in steps:
-            if number <= version:
-                continue
-            self._raw("BEGIN IMMEDIATE")
-            try:
-                for statement in _STATEMENT.split(script):
-                    if statement.strip():
-                        self._raw(statement)
-                self._raw(f"PRAGMA user_version={number}")
-                self._raw("COMMIT")
-            except StoreError:
-                self._raw("ROLLBACK")
-                raise
+            if number > version:
+                self._step(number, script)
+
+    def _step(self, number: int, script: str) -> None:
+        self.begin()
+        try:
+            for statement in _STATEMENT.split(script):
+                if statement.strip():
+                    self._raw(statement)
+            self._raw("INSERT INTO scheduler_schema VALUES (?)", (number,))
+            self.commit()
+        except StoreError:
+            self.rollback()
+            raise
 
     def run(self, name: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run the query called `name` and return all its rows."""
@@ -120,19 +123,16 @@ class Database:
         return row
 
     def _raw(self, sql: str, parameters: Row = ()) -> list[Row]:
-        try:
-            return self._connection.execute(sql, parameters).fetchall() or []
-        except ValueError as error:
-            raise translate(error) from error
-        except BaseException as error:
-            _reraise_panic(error)
-            raise
+        return _execute(self._connection, sql, parameters)
 
     def begin(self) -> None:
-        """Start a write transaction, unless one is open."""
-        if not self.in_transaction:
-            self._raw("BEGIN IMMEDIATE")
-            self.in_transaction = True
+        """Start a write transaction, unless one is open. Raises `StoreBusy` while somebody else's is."""
+        if self.in_transaction:
+            return
+        if self._connection.in_transaction:
+            raise StoreBusy("the connection's owner has a transaction open")
+        self._raw("BEGIN IMMEDIATE")
+        self.in_transaction = True
 
     def commit(self) -> None:
         """Make the transaction durable. Raises and leaves it rolled back if that fails."""
@@ -166,6 +166,10 @@ class Database:
         self._raw("ROLLBACK TO message")
         self._raw("RELEASE message")
 
+    def size(self) -> int:
+        """Bytes of the database, without its write-ahead log."""
+        return int(self._raw("PRAGMA page_count")[0][0]) * int(self._raw("PRAGMA page_size")[0][0])
+
     def integrity_check(self) -> list[str]:
         """What is wrong with the file, in SQLite's words; empty if nothing is. Reads all of it, holding the GIL."""
         findings = [str(row[0]) for row in self._raw("PRAGMA integrity_check")]
@@ -176,8 +180,39 @@ class Database:
         if self._connection is None:
             return
         connection, self._connection = self._connection, None
-        connection.close()
-        os.close(self._lock)
+        if self._lock is not None:
+            connection.close()
+            os.close(self._lock)
+
+
+def _execute(connection: Any, sql: str, parameters: Row = ()) -> list[Row]:
+    try:
+        return connection.execute(sql, parameters).fetchall() or []
+    except ValueError as error:
+        raise translate(error) from error
+    except BaseException as error:
+        _reraise_panic(error)
+        raise
+
+
+def _configure(path: Path, connection: Any, synchronous: str) -> None:
+    pragmas = (
+        "auto_vacuum=INCREMENTAL",
+        "journal_mode=WAL",
+        f"synchronous={synchronous.upper()}",
+        "foreign_keys=ON",
+        "busy_timeout=0",
+        # Four times SQLite's own: under load a checkpoint costs as much as ten commits.
+        "wal_autocheckpoint=4000",
+    )
+    try:
+        for pragma in pragmas:
+            _execute(connection, f"PRAGMA {pragma}")
+        _execute(connection, "SELECT count(*) FROM sqlite_master")
+    except StoreCorrupt as error:
+        raise WrongKey(path) from error
+    except StoreError as error:
+        raise CannotOpen(path, str(error)) from error
 
 
 def _reraise_panic(error: BaseException) -> None:

@@ -158,7 +158,7 @@ async def test_kill_9_loses_and_doubles_nothing(tmp_path: Path) -> None:
 def check_integrity(tmp_path: Path) -> None:
     """What the kill left is an intact database."""
     key = database_key(tmp_path / "data" / "keys" / "database.key", {})
-    database = Database(tmp_path / "data" / "scheduler.db", key)
+    database = Database.open(tmp_path / "data" / "scheduler.db", key)
     try:
         assert database.integrity_check() == []
     finally:

@@ -76,16 +76,16 @@ CREATE TABLE task_attempts (
     PRIMARY KEY (execution_id, attempt)
 ) WITHOUT ROWID;
 
-CREATE TABLE dead_letters (
+CREATE TABLE scheduler_dead_letters (
     execution_id TEXT PRIMARY KEY,
     task_id      TEXT NOT NULL,
     died_at      TEXT NOT NULL,
     reason       TEXT NOT NULL,
     config       TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX idx_dead_letters_died_at ON dead_letters (died_at);
+CREATE INDEX idx_scheduler_dead_letters_died_at ON scheduler_dead_letters (died_at);
 
-CREATE TABLE events (
+CREATE TABLE scheduler_events (
     event_id   INTEGER PRIMARY KEY AUTOINCREMENT,
     topic      TEXT NOT NULL,
     seq        INTEGER NOT NULL,
@@ -93,21 +93,21 @@ CREATE TABLE events (
     timestamp  TEXT NOT NULL,
     body       BLOB NOT NULL                   -- msgpack
 );
-CREATE UNIQUE INDEX idx_events_topic_seq ON events (topic, seq);
+CREATE UNIQUE INDEX idx_scheduler_events_topic_seq ON scheduler_events (topic, seq);
 
-CREATE TABLE event_sequences (
+CREATE TABLE scheduler_event_sequences (
     topic TEXT PRIMARY KEY,
     seq   INTEGER NOT NULL
 ) WITHOUT ROWID;
 
-CREATE TABLE seen_messages (
+CREATE TABLE scheduler_seen_messages (
     message_id  TEXT PRIMARY KEY,
     received_at INTEGER NOT NULL,              -- microseconds
     reply       BLOB NOT NULL                  -- msgpack, the first answer
 ) WITHOUT ROWID;
-CREATE INDEX idx_seen_messages_received_at ON seen_messages (received_at);
+CREATE INDEX idx_scheduler_seen_messages_received_at ON scheduler_seen_messages (received_at);
 
-CREATE TABLE audit (
+CREATE TABLE scheduler_audit (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
     at      TEXT NOT NULL,
     source  TEXT NOT NULL,
@@ -127,7 +127,7 @@ INSERT INTO counters VALUES ('tasks', 0);
 CREATE TRIGGER count_new_task AFTER INSERT ON scheduled_tasks WHEN new.deleted_at IS NULL BEGIN UPDATE counters SET value = value + 1 WHERE name = 'tasks'; END;
 CREATE TRIGGER count_changed_task AFTER UPDATE OF deleted_at ON scheduled_tasks WHEN (old.deleted_at IS NULL) <> (new.deleted_at IS NULL) BEGIN UPDATE counters SET value = value + (new.deleted_at IS NULL) - (old.deleted_at IS NULL) WHERE name = 'tasks'; END;
 
-CREATE TABLE meta (
+CREATE TABLE scheduler_meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) WITHOUT ROWID;

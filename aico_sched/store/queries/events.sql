@@ -1,46 +1,46 @@
 -- name: insert_event
-INSERT INTO events (event_id, topic, seq, message_id, timestamp, body) VALUES (?, ?, ?, ?, ?, ?);
+INSERT INTO scheduler_events (event_id, topic, seq, message_id, timestamp, body) VALUES (?, ?, ?, ?, ?, ?);
 
 -- name: save_sequence
-INSERT INTO event_sequences (topic, seq) VALUES (?, ?) ON CONFLICT (topic) DO UPDATE SET seq = excluded.seq;
+INSERT INTO scheduler_event_sequences (topic, seq) VALUES (?, ?) ON CONFLICT (topic) DO UPDATE SET seq = excluded.seq;
 
 -- name: sequences
-SELECT topic, seq FROM event_sequences;
+SELECT topic, seq FROM scheduler_event_sequences;
 
 -- name: events_after
-SELECT event_id, topic, seq, message_id, timestamp, body FROM events WHERE event_id > ? ORDER BY event_id LIMIT ?;
+SELECT event_id, topic, seq, message_id, timestamp, body FROM scheduler_events WHERE event_id > ? ORDER BY event_id LIMIT ?;
 
 -- name: events_of_topic
-SELECT event_id, topic, seq, message_id, timestamp, body FROM events
+SELECT event_id, topic, seq, message_id, timestamp, body FROM scheduler_events
 WHERE topic = ? AND seq > ? ORDER BY seq LIMIT ?;
 
 -- name: newest_event
-SELECT coalesce(max(event_id), 0) FROM events;
+SELECT coalesce(max(event_id), 0) FROM scheduler_events;
 
 -- name: trim_events
-DELETE FROM events WHERE event_id IN (SELECT event_id FROM events WHERE event_id <= ? ORDER BY event_id LIMIT ?);
+DELETE FROM scheduler_events WHERE event_id IN (SELECT event_id FROM scheduler_events WHERE event_id <= ? ORDER BY event_id LIMIT ?);
 
 -- name: seen_message
-SELECT reply FROM seen_messages WHERE message_id = ?;
+SELECT reply FROM scheduler_seen_messages WHERE message_id = ?;
 
 -- name: remember_message
-INSERT OR IGNORE INTO seen_messages VALUES (?, ?, ?);
+INSERT OR IGNORE INTO scheduler_seen_messages VALUES (?, ?, ?);
 
 -- name: trim_seen
-DELETE FROM seen_messages WHERE message_id IN
-    (SELECT message_id FROM seen_messages WHERE received_at < ? ORDER BY received_at LIMIT ?);
+DELETE FROM scheduler_seen_messages WHERE message_id IN
+    (SELECT message_id FROM scheduler_seen_messages WHERE received_at < ? ORDER BY received_at LIMIT ?);
 
 -- name: insert_audit
-INSERT INTO audit (at, source, role, action, target, outcome, detail) VALUES (?, ?, ?, ?, ?, ?, ?);
+INSERT INTO scheduler_audit (at, source, role, action, target, outcome, detail) VALUES (?, ?, ?, ?, ?, ?, ?);
 
 -- name: newest_event_time
-SELECT timestamp FROM events ORDER BY event_id DESC LIMIT 1;
+SELECT timestamp FROM scheduler_events ORDER BY event_id DESC LIMIT 1;
 
 -- name: forget_meta
-DELETE FROM meta WHERE key = ?;
+DELETE FROM scheduler_meta WHERE key = ?;
 
 -- name: get_meta
-SELECT value FROM meta WHERE key = ?;
+SELECT value FROM scheduler_meta WHERE key = ?;
 
 -- name: set_meta
-INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+INSERT INTO scheduler_meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value;

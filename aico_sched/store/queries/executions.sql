@@ -112,20 +112,20 @@ SELECT * FROM task_executions
 WHERE task_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3;
 
 -- name: insert_dead
-INSERT OR REPLACE INTO dead_letters VALUES (?, ?, ?, ?, ?);
+INSERT OR REPLACE INTO scheduler_dead_letters VALUES (?, ?, ?, ?, ?);
 
 -- name: dead
-SELECT * FROM dead_letters WHERE execution_id = ?;
+SELECT * FROM scheduler_dead_letters WHERE execution_id = ?;
 
 -- name: delete_dead
-DELETE FROM dead_letters WHERE execution_id = ?;
+DELETE FROM scheduler_dead_letters WHERE execution_id = ?;
 
 -- name: list_dead
-SELECT * FROM dead_letters WHERE (?1 = '' OR task_id = ?1) AND (?2 = '' OR (died_at, execution_id) < (?2, ?3))
+SELECT * FROM scheduler_dead_letters WHERE (?1 = '' OR task_id = ?1) AND (?2 = '' OR (died_at, execution_id) < (?2, ?3))
 ORDER BY died_at DESC, execution_id DESC LIMIT ?4;
 
 -- name: count_dead
-SELECT count(*) FROM dead_letters;
+SELECT count(*) FROM scheduler_dead_letters;
 
 -- name: count_statuses
 SELECT status, count(*) FROM task_executions WHERE status IN ('queued', 'running', 'retrying') GROUP BY status;
