@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from aico_sched.security.key_names import KeyRingError
 from aico_sched.topics import limits, names
 from aico_sched.topics.envelope import Envelope, Unreadable, decode
 from aico_sched.topics.errors import CommandError, ErrorCode
@@ -12,6 +13,8 @@ from aico_sched.topics.internal import Request
 from aico_sched.topics.registry import COMMANDS
 
 RoleOf = Callable[[str], str]
+
+_MAX_REASON = 500
 
 
 class Refused(Exception):
@@ -42,13 +45,14 @@ def accept(topic: str, body: bytes, role_of: RoleOf, *, private_replies: bool) -
         envelope = decode(body)
     except Unreadable as error:
         raise _refused_unreadable(error) from error
-    role = role_of(envelope.source)
+    role = ""
     reply_to, correlation_id = _return_address(envelope._asdict())
     try:
-        if private_replies and not _is_own(reply_to, envelope.source):
+        if not _may_be_answered_on(reply_to, envelope.source, private_replies):
             reply_to = f"{names.REPLY}{envelope.source}"
             message = f"attributes.reply_to must be {names.REPLY}{envelope.source} or begin with it and a dot"
             raise CommandError(ErrorCode.PERMISSION_DENIED, message, field="attributes.reply_to")
+        role = _role(role_of, envelope.source)
         payload = _validated(topic, envelope)
     except CommandError as error:
         target = str(envelope.payload.get("task_id", ""))[: limits.MAX_ID_CHARS]
@@ -61,6 +65,15 @@ def accept(topic: str, body: bytes, role_of: RoleOf, *, private_replies: bool) -
             correlation_id=correlation_id,
         ) from error
     return Request(envelope.message_id, envelope.source, role, reply_to, correlation_id, "msgpack", payload)
+
+
+def _role(role_of: RoleOf, source: str) -> str:
+    """The sender's role. Its key may have been revoked while the message was on its way."""
+    try:
+        return role_of(source)
+    except (LookupError, KeyRingError) as error:
+        message = f"{source} has no key that is valid now"
+        raise CommandError(ErrorCode.PERMISSION_DENIED, message, field="source") from error
 
 
 def _validated(topic: str, envelope: Envelope) -> dict[str, Any]:
@@ -83,12 +96,17 @@ def _invalid(error: ValidationError) -> CommandError:
     """The first thing that is wrong with a payload, and how many more there are."""
     problems = error.errors(include_url=False, include_context=False)
     first = problems[0]
-    field = ".".join(str(part) for part in first["loc"]) or "payload"
-    message = f"{field}: {first['msg']}"
-    if len(problems) > 1:
-        others = sorted({".".join(str(part) for part in problem["loc"]) for problem in problems[1:]})
+    field = _path(first["loc"])
+    message = f"{field}: {first['msg'][:_MAX_REASON]}"
+    others = sorted({_path(problem["loc"]) for problem in problems[1:]} - {field})
+    if others:
         message += f" (also wrong: {', '.join(others[:10])})"
     return CommandError(ErrorCode.INVALID_MESSAGE, message, field=field)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """The path to a value, such as `retry.delay`; names a sender made up are cut short."""
+    return ".".join(str(part)[: limits.MAX_NAME_CHARS] for part in location) or "payload"
 
 
 def _refused_unreadable(error: Unreadable) -> Refused:
@@ -116,6 +134,14 @@ def _return_address(message: Mapping[str, Any]) -> tuple[str, str]:
     if not isinstance(correlation_id, str) or not 0 < len(correlation_id) <= limits.MAX_ID_CHARS:
         correlation_id = message.get("message_id")
     return reply_to, correlation_id if isinstance(correlation_id, str) else ""
+
+
+def _may_be_answered_on(reply_to: str, source: str, private: bool) -> bool:
+    """Whether an answer to `source` may go to that topic. On a joined bus it may be any, except that the scheduler
+    must not be made to publish what looks like a command or an event."""
+    if private:
+        return _is_own(reply_to, source)
+    return reply_to.startswith(names.REPLY) or not f"{reply_to}.".startswith(names.ROOT)
 
 
 def _is_own(reply_to: str, source: str) -> bool:
