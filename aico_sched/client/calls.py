@@ -29,6 +29,7 @@ class Options(TypedDict, total=False):
     description: str | None
     timezone: str | None
     catchup_window: float | None
+    fixed_delay: bool
     misfire: Misfire
     overlap: Overlap
     jitter: float
