@@ -2,14 +2,14 @@
 
 from typing import Any, NamedTuple
 
-from aico_sched.clock import Clock
+from aico_sched.clock import Clock, Flexible
 from aico_sched.health import Thresholds, constraint, is_idle, judge
 from aico_sched.host import HostSampler
+from aico_sched.loop_lag import LoopLag
 from aico_sched.runtime.actor import Actor, answers, handles
 from aico_sched.topics import names
 from aico_sched.topics.internal import AskReport, Load, Report, Request
 
-LAG_INTERVAL = 0.5
 REPORT_DEADLINE = 0.5
 """Seconds an actor has for its report; one that stays silent is unresponsive, which is a finding too."""
 
@@ -42,17 +42,21 @@ class HealthActor(Actor):
         self._asked: dict[int, _Asked] = {}
         self._ask_id = 0
         self._started = clock.monotonic()
-        self._next_sample = self._next_lag = self._started
-        self._lag = self._lag_max = 0.0
+        self._next_sample = self._started
+        self._lag = LoopLag()
         self._load = Load(0.0, 0.0, 0.0, True, "")
         self.figures = {"samples": 0, "constrained": 0, "silent_actors": 0}
+
+    async def on_start(self) -> None:
+        self._lag.start()
+
+    async def on_stop(self) -> None:
+        self._lag.stop()
 
     # Watching.
 
     def take_input(self) -> bool:
         now = self.clock.monotonic()
-        if now >= self._next_lag:
-            self._measure_lag(now)
         if now >= self._next_sample:
             self._next_sample = now + self._check_interval
             self._sample()
@@ -62,13 +66,8 @@ class HealthActor(Actor):
         return False
 
     def wake_at(self) -> float:
-        return min(self._next_lag, self._next_sample, *(asked.deadline for asked in self._asked.values()))
-
-    def _measure_lag(self, now: float) -> None:
-        """How much later than asked the loop came round to this actor."""
-        self._lag = now - self._next_lag
-        self._lag_max = max(self._lag_max, self._lag)
-        self._next_lag = now + LAG_INTERVAL
+        deadline = min((asked.deadline for asked in self._asked.values()), default=float("inf"))
+        return Flexible(min(self._next_sample, deadline), deadline)
 
     def _sample(self) -> None:
         sample = self._sampler.sample()
@@ -76,7 +75,7 @@ class HealthActor(Actor):
         self.figures["samples"] += 1
         self.figures["constrained"] += bool(constrained)
         self._load = Load(
-            sample.cpu_percent, sample.memory_percent, self._lag, is_idle(sample, self._thresholds), constrained
+            sample.cpu_percent, sample.memory_percent, self._lag.last, is_idle(sample, self._thresholds), constrained
         )
         self.send(names.LOAD, self._load)
 
@@ -127,11 +126,11 @@ class HealthActor(Actor):
                 )
             },
             "caches": caches,
-            "host": {**self._load._asdict(), "loop_lag_max": self._lag_max},
+            "host": {**self._load._asdict(), "loop_lag_max": self._lag.worst},
         }
 
     def _health(self, reports: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        status, reasons, checks = judge(reports, self._actors, self._load, self._lag_max)
+        status, reasons, checks = judge(reports, self._actors, self._load, self._lag.worst)
         return {
             "status": status,
             "live": True,
@@ -142,4 +141,4 @@ class HealthActor(Actor):
         }
 
     def report(self) -> dict[str, Any]:
-        return {**self.figures, "loop_lag_ms": self._lag * 1_000, "loop_lag_ms_max": self._lag_max * 1_000}
+        return {**self.figures, "loop_lag_ms": self._lag.last * 1_000, "loop_lag_ms_max": self._lag.worst * 1_000}

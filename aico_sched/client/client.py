@@ -14,6 +14,7 @@ import zmq
 from pydantic import ValidationError
 
 from aico_sched.bus.address import BusAddress
+from aico_sched.bus.end import BusEnd
 from aico_sched.bus.endpoint import BusEndpoint, BusUnreachable, EndpointClosed
 from aico_sched.bus.sockets import Context
 from aico_sched.client import calls
@@ -59,7 +60,7 @@ class _Command(Generic[Arguments, Result]):
 
 
 class SchedulerClient:
-    """A client of the service on the bus at `address`.
+    """A client of the service on the bus at `address`, which may also be an end of a bus that exists already.
 
     >>> async with SchedulerClient.discover() as client:
     ...     await client.create("user.hello", "interval:60", task_class="demo.hello")
@@ -74,7 +75,7 @@ class SchedulerClient:
 
     def __init__(
         self,
-        address: BusAddress,
+        address: BusAddress | BusEnd,
         identity: CurveIdentity | None = None,
         server_public_key: str | None = None,
         *,
@@ -83,11 +84,16 @@ class SchedulerClient:
         window: int = WINDOW,
         context: Context | None = None,
     ) -> None:
-        self.name = name if identity is None else identity.name
         self.timeout = timeout
         self._own_context = context is None
         self._context: Context = zmq.Context() if context is None else context
-        self._endpoint = BusEndpoint(self._context, address, self.name, identity, server_public_key)
+        self._endpoint: BusEnd
+        if isinstance(address, BusAddress):
+            named = name if identity is None else identity.name
+            self._endpoint = BusEndpoint(self._context, address, named, identity, server_public_key)
+        else:
+            self._endpoint = address
+        self.name = self._endpoint.name
         # Unguessable: on a bus where anybody may subscribe, a reply is still read by its asker only.
         self._reply_topic = f"{names.REPLY}{self.name}.{secrets.token_hex(16)}"
         self._requests = Requests(self._endpoint, self._reply_topic, window)

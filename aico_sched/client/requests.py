@@ -4,7 +4,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aico_sched.bus.endpoint import BusEndpoint, EndpointClosed
+from aico_sched.bus.end import BusEnd
+from aico_sched.bus.endpoint import EndpointClosed
 from aico_sched.client.errors import RequestTimeout, ServiceUnreachable, from_reply, refusal
 from aico_sched.topics import limits
 from aico_sched.topics.envelope import Envelope, encode, new_envelope
@@ -35,7 +36,7 @@ class _InFlight:
 class Requests:
     """The requests of one client. At most `window` are in flight; further ones wait their turn."""
 
-    def __init__(self, endpoint: BusEndpoint, reply_topic: str, window: int) -> None:
+    def __init__(self, endpoint: BusEnd, reply_topic: str, window: int) -> None:
         self._endpoint, self._reply_topic = endpoint, reply_topic
         self._window = asyncio.Semaphore(window)
         self._in_flight: dict[str, _InFlight] = {}

@@ -42,7 +42,7 @@ class CronSchedule(Schedule):
 
     @property
     def period_us(self) -> int:
-        """The smallest distance between two matching wall-clock times; computed at each call."""
+        """The smallest distance between two matching wall-clock times."""
         return self.pattern.period_minutes() * MINUTE
 
     def next_after(self, after_us: int, anchor_us: int | None = None) -> int | None:

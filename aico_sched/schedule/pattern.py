@@ -38,6 +38,7 @@ class CronPattern:
     __slots__ = (
         "_first",
         "_kinds",
+        "_period",
         "_year",
         "days",
         "expression",
@@ -64,6 +65,7 @@ class CronPattern:
         self.often = bool(self.times & (self.times - 1))
         self._first = _lowest_bit(self.times)
         self._kinds: dict[int, int] = {}
+        self._period = 0
         self._year = (0, 0, 0)
 
     def next_minute(self, minute: int) -> int | None:
@@ -116,6 +118,13 @@ class CronPattern:
 
     def period_minutes(self) -> int:
         """The smallest distance between two matches, in minutes, judged by 32 matching days from 2024 on."""
+        if not self._period:
+            year = self._year
+            self._period = self._smallest_gap()
+            self._year = year
+        return self._period
+
+    def _smallest_gap(self) -> int:
         minutes, hours = _bits(self.minutes), _bits(self.hours)
         width = minutes[-1] - minutes[0]
         days = [self.next_day(_SAMPLE_DAY)]
