@@ -238,9 +238,7 @@ def test_triples_that_shrink(expression: str, zone: str, seconds: int) -> None:
 
 @settings(max_examples=500, deadline=None, database=None)
 @given(
-    fields=st.lists(
-        st.text(alphabet="0123456789*,-/L#WMONFRIJAN+_.", min_size=1, max_size=6), min_size=1, max_size=7
-    ),
+    fields=st.lists(st.text(alphabet="0123456789*,-/L#WMONFRIJAN+_.", min_size=1, max_size=6), min_size=1, max_size=7),
     position=st.integers(0, 4),
 )
 def test_what_is_readable(fields: list[str], position: int) -> None:
