@@ -67,10 +67,10 @@ def _parse(path: Path, content: Any) -> Running:
         raise ServiceUnreachable(f"{path} is of another version of aico-sched; use the client of the same version")
     publish, subscribe = content.get("publish"), content.get("subscribe")
     key, keys = content.get("server_public_key"), content.get("keys")
-    texts = isinstance(publish, str) and isinstance(subscribe, str)
-    if not texts or not isinstance(key, str | None) or not isinstance(keys, str | None):
+    where = isinstance(publish, str) and isinstance(subscribe, str)
+    if not where or not isinstance(key, str | None) or not isinstance(keys, str | None):
         raise ServiceUnreachable(f"{path} does not say where the bus is; restart the service")
     try:
-        return BusAddress.of(publish, subscribe), key, None if keys is None else Path(keys)
+        return BusAddress.of(str(publish), str(subscribe)), key, None if keys is None else Path(keys)
     except InvalidBusAddress as error:
         raise ServiceUnreachable(f"{path}: {error}") from error

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import structlog
 from pydantic import BaseModel
 
-from aico_sched.clock import Clock, Timeout
+from aico_sched.clock import Clock, Timeout, Timer
 from aico_sched.execution.retry import next_attempt_in
 from aico_sched.json_text import compact, decoded
 from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult
@@ -101,6 +101,7 @@ def _insisting(clock: Clock, after: float) -> Iterator[None]:
     """From `after` seconds on, cancel the current task every second: a task can swallow one cancellation."""
     task = asyncio.current_task()
     assert task is not None
+    timer: Timer
 
     def again() -> None:
         nonlocal timer
