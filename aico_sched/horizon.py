@@ -147,14 +147,19 @@ class Horizon:
     def _make_ready(self, item: Item) -> None:
         self._ready_keys.add(item.key)
         heapq.heappush(self._ready, (-item.priority, item.due_us, item.key))
+        if len(self._ready) > 2 * len(self._ready_keys) + _SLACK:
+            live = (self._items[key] for key in self._ready_keys)
+            self._ready = [(-item.priority, item.due_us, item.key) for item in live]
+            heapq.heapify(self._ready)
 
     def next_ready(self) -> Item | None:
         """Take the most urgent due item out of the horizon."""
         while self._ready:
-            _, due, key = heapq.heappop(self._ready)
-            item = self._items.get(key)
-            if item is not None and key in self._ready_keys and item.due_us == due:
-                return self.take(key)
+            entry = heapq.heappop(self._ready)
+            if entry[2] in self._ready_keys:
+                item = self._items[entry[2]]
+                if entry == (-item.priority, item.due_us, item.key):
+                    return self.take(item.key)
         return None
 
     def next_due_us(self) -> int | None:

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from aico_sched.schedule import Schedule, ScheduleError, parse_schedule
+from aico_sched.schedule.instant import MAX_US
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import AFTER_RUN, NEVER, DueTask, Slot
 
@@ -27,10 +28,14 @@ BACKLOG_LIMIT: Final = 1_000
 """Under `misfire: all` at most so many slots of an outage run, the newest ones."""
 
 LATE: Final = SECOND
-"""Under `misfire: all` a slot that starts later than this belongs to a backlog and waits its turn in it."""
+"""A slot that starts no later than this is on time. Under `misfire: all` a later one belongs to a backlog and waits its
+turn in it."""
 
 MAX_QUEUED: Final = 1_000
 """Waiting runs of one task; a slot that finds so many is recorded as missed."""
+
+_LAST: Final = MAX_US - 367 * DAY
+"""Slots after this moment, at the end of the calendar, are none: with their jitter they could not be written down."""
 
 _PRIORITIES: Final = {"maintenance": 80, "security": 80, "agency": 50}
 _DEFAULT_PRIORITY: Final = 30
@@ -111,10 +116,11 @@ def jitter_offset(task_id: str, options: Mapping[str, Any]) -> int:
 
 
 def catchup_window(schedule: Schedule, options: Mapping[str, Any]) -> int:
-    """How late a slot may still run, microseconds."""
+    """How late a slot may still run, microseconds. Never less than `LATE`: no start is quite on time, so a task with a
+    window of 0 would never run."""
     given = options.get("catchup_window")
     if given is not None:
-        return int(given * SECOND)
+        return max(LATE, int(given * SECOND))
     return min(schedule.period_us or DAY, DAY)
 
 
@@ -234,7 +240,7 @@ def count_slots(schedule: Schedule, start: int, end: int, anchor: int) -> int:
 
 def _within_end(slot: int | None, options: Mapping[str, Any]) -> int | None:
     end = _moment(options, "end_at")
-    return None if slot is None or (end is not None and slot > end) else slot
+    return None if slot is None or slot > (_LAST if end is None else min(_LAST, end)) else slot
 
 
 def _moment(options: Mapping[str, Any], name: str) -> int | None:
