@@ -96,6 +96,7 @@ class StoreActor(Actor):
         defaults: Defaults,
         boot_id: str,
         *,
+        cache_size: int,
         event_retention: int,
         message_id_retention: float,
         heartbeat_interval: float,
@@ -103,6 +104,7 @@ class StoreActor(Actor):
         super().__init__(clock)
         self._open, self._registry = open_database, registry
         self._defaults, self._boot_id = defaults, boot_id
+        self._cache_size = cache_size
         self._event_retention, self._message_id_retention = event_retention, message_id_retention
         self._heartbeat_interval = heartbeat_interval
         self._database: Database | None = None
@@ -113,7 +115,7 @@ class StoreActor(Actor):
 
     async def on_start(self) -> None:
         self._database = self._open()
-        self._unit = Unit(self._database, self._defaults, self._boot_id)
+        self._unit = Unit(self._database, self._defaults, self._boot_id, self._cache_size)
         self._tasks = TaskCommands(self._unit, self._registry)
         self._runs = Runs(self._unit, self._tasks)
         self._history = History(self._unit)
@@ -360,5 +362,5 @@ class StoreActor(Actor):
             "statuses": dict(self._database.run("count_statuses")),
             "unavailable": [row[0] for row in self._database.run("unavailable_tasks")],
             "database_bytes": self._database.size(),
-            "caches": self._registry.cache_stats(),
+            "caches": {**self._registry.cache_stats(), "recent_executions": self._unit.recent.stats()},
         }

@@ -254,6 +254,7 @@ class SchedulerService:
                 Catalogue(registry(), arrangements.of),
                 defaults(settings),
                 boot_id,
+                cache_size=scheduler.cache_size,
                 event_retention=scheduler.event_retention,
                 message_id_retention=scheduler.message_id_retention,
                 heartbeat_interval=scheduler.heartbeat_interval,

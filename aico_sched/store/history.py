@@ -15,6 +15,9 @@ from aico_sched.topics.errors import CommandError, ErrorCode
 
 _NEWEST = 2**62
 
+_ONE = frozenset({"execution_id", "attempts", "limit"})
+"""The fields of a question about one execution and nothing else."""
+
 PAGE_BYTES = limits.MAX_FRAME_BYTES - 16 * 1024
 """What a page may hold, so that its reply fits into one message; a page that would be longer ends earlier."""
 
@@ -41,6 +44,10 @@ class History:
 
     def executions(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         """`scheduler.execution.list`, newest first."""
+        asks_for_one = bool(payload.get("execution_id")) and payload.keys() <= _ONE
+        known = self._unit.recent.get(payload["execution_id"]) if asks_for_one else None
+        if known is not None:
+            return {"executions": [self._execution(known, bool(payload.get("attempts")))], "next_cursor": None}
         limit = payload.get("limit", 100)
         since, until = (_instant(payload.get(name)) for name in ("since", "until"))
         filters = [payload.get(name) or "" for name in ("task_id", "execution_id", "status")]
@@ -49,6 +56,9 @@ class History:
         attempts = bool(payload.get("attempts"))
         views = _fitting(self._execution(row, attempts) for row in rows[:limit])
         more = len(rows) > len(views)
+        if payload.get("execution_id"):
+            for row in rows:
+                self._unit.recent.put(row)
         return {"executions": views, "next_cursor": str(rows[len(views) - 1].id) if more else None}
 
     def _execution(self, row: ExecutionRow, attempts: bool) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from aico_sched.planning import Defaults
 from aico_sched.schedule import format_rfc3339, parse_rfc3339
 from aico_sched.store.connection import Database
 from aico_sched.store.outbox import Outbox
+from aico_sched.store.recent import RecentExecutions
 from aico_sched.store.records import TaskRow
 from aico_sched.topics.internal import (
     AttemptCancel,
@@ -48,7 +49,8 @@ Mark = tuple[tuple[int, int, dict[str, int]], tuple[int, ...]]
 class Unit:
     """The store's tools for one turn. `boot_id` names this run of the service; `now_us` is the turn's time."""
 
-    def __init__(self, database: Database, defaults: Defaults, boot_id: str) -> None:
+    def __init__(self, database: Database, defaults: Defaults, boot_id: str, cache_size: int) -> None:
+        self.recent = RecentExecutions(cache_size)
         self.database, self.defaults, self.boot_id = database, defaults, boot_id
         self.outbox = Outbox(database)
         self.said = Announcements()
@@ -70,6 +72,7 @@ class Unit:
     def reset(self) -> None:
         """The transaction was rolled back: forget what it would have said, read the counters again."""
         self.said = Announcements()
+        self.recent.clear()
         self.outbox = Outbox(self.database)
 
     def mark(self) -> Mark:

@@ -160,7 +160,7 @@ class TaskRegistry:
 
     def cache_stats(self) -> dict[str, int]:
         """Figures of the cache of loaded classes since the registry was made."""
-        return {"hits": self._hits, "misses": self._misses, "size": len(self._loaded), "limit": self._cache_size}
+        return {"hits": self._hits, "misses": self._misses, "size": len(self._loaded), "maxsize": self._cache_size}
 
     def describe(self) -> list[dict[str, Any]]:
         """Every class found, as the fields of `topics.views.TaskClassView`, by name. Imports nothing: a class that

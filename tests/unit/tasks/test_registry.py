@@ -150,7 +150,7 @@ def test_the_cache_is_bounded_and_counts(library: Path, put: Put, source: Source
     made = registry("many", cache_size=2)
     for name in ("acme.t0", "acme.t1", "acme.t0", "acme.t2", "acme.t0", "acme.t1"):
         made.load(name)
-    assert made.cache_stats() == {"hits": 2, "misses": 4, "size": 2, "limit": 2}
+    assert made.cache_stats() == {"hits": 2, "misses": 4, "size": 2, "maxsize": 2}
 
 
 def test_installed_code_that_changed_needs_a_restart(library: Path, put: Put, source: Source) -> None:
