@@ -44,6 +44,7 @@ from aico_sched.topics.internal import (
 
 REFILL_CHUNK = 200
 HOUSEKEEPING_INTERVAL = 10.0
+MARK_INTERVAL = 1.0
 SEEN_CHUNK = 500
 ALERT_REPEAT = 300.0
 RETRY_AFTER = 0.25
@@ -110,7 +111,7 @@ class StoreActor(Actor):
         self._database: Database | None = None
         self._alerts: dict[str, float] = {}
         self._published = 0
-        self._next_housekeeping = self._next_heartbeat = clock.monotonic()
+        self._next_housekeeping = self._next_heartbeat = self._next_mark = clock.monotonic()
         self.figures = {"commits": 0, "commands": 0, "refused": 0, "deduplicated": 0, "claimed": 0, "interrupted": 0}
 
     async def on_start(self) -> None:
@@ -136,7 +137,7 @@ class StoreActor(Actor):
         self._database.rollback()
         if self._published:
             self._begin()
-            self._unit.outbox.set_published(self._published)
+            self._mark_published()
             self._database.commit()
         self._database.close()
 
@@ -149,9 +150,8 @@ class StoreActor(Actor):
         assert self._database is not None
         if not self._database.in_transaction:
             return
-        if self._published:
-            self._unit.outbox.set_published(self._published)
-            self._published = 0
+        if self._published and self.clock.monotonic() >= self._next_mark:
+            self._mark_published()
         said, events = self._unit.announce()
         if events:
             self.send(names.EVENTS_COMMITTED, EventsCommitted(events))
@@ -166,6 +166,12 @@ class StoreActor(Actor):
         except StoreError as error:
             raise self._later(error) from error
         self.figures["commits"] += 1
+
+    def _mark_published(self) -> None:
+        """Write down how far the events are on the bus."""
+        self._unit.outbox.set_published(self._published)
+        self._published = 0
+        self._next_mark = self.clock.monotonic() + MARK_INTERVAL
 
     def abort_turn(self) -> None:
         if self._database is not None:
@@ -186,9 +192,12 @@ class StoreActor(Actor):
             self._next_housekeeping = now + HOUSEKEEPING_INTERVAL
             self._begin()
             assert self._database is not None
-            self._unit.outbox.trim(self._event_retention)
+            more = self._unit.outbox.trim(self._event_retention)
             oldest = self._unit.now_us - int(self._message_id_retention * 1_000_000)
-            self._database.run("trim_seen", (oldest, SEEN_CHUNK))
+            more = self._database.change("trim_seen", (oldest, SEEN_CHUNK)) == SEEN_CHUNK or more
+            if more:
+                # A chunk a turn until it is done, so that trimming keeps up with any rate.
+                self._next_housekeeping = now
         if self._clock_step.under_way:
             self._begin()
             self._clock_step.advance()
@@ -325,13 +334,16 @@ class StoreActor(Actor):
     @handles(names.EVENTS_REFILL, Empty)
     def refill(self, _: Empty) -> None:
         """A bridge that has just started asks for what may not have been published."""
+        if self._published:
+            self._begin()
+            self._mark_published()
         events = self._unit.outbox.unpublished(REFILL_CHUNK)
         self.send(names.EVENTS_REFILLED, EventsRefilled(events, len(events) < REFILL_CHUNK))
 
     @handles(names.EVENTS_PUBLISHED, EventsPublished)
     def published(self, published: EventsPublished) -> None:
-        """Remember how far the events are on the bus; written down with the next change, for which no commit of its own
-        is worth its price. After a crash the last events go out again, with the `seq` they had."""
+        """Remember how far the events are on the bus. It is written down now and then, with a change that is made
+        anyway; after a crash the events of the last second go out again, with the `seq` they had."""
         self._published = published.event_id
 
     @handles(names.AUDIT, Audit)

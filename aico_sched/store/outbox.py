@@ -22,7 +22,8 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._newest: int = (database.one("newest_event") or (0,))[0]
-        self.sequences: dict[str, int] = dict(database.run("sequences"))
+        # The counters stand in the events themselves; what trimming removed of them, in a table of their own.
+        self.sequences: dict[str, int] = dict(database.run("sequences")) | dict(database.run("newest_sequences"))
         self.fresh: list[EventRecord] = []
 
     def add(self, topic: str, at: str, body: dict[str, Any]) -> None:
@@ -42,12 +43,10 @@ class Outbox:
         del self.fresh[length:]
 
     def seal(self) -> list[EventRecord]:
-        """Write the events and counters of the transaction, as its last words, and hand the events out."""
+        """Write the events of the transaction, as its last words, and hand them out."""
         events, self.fresh = self.fresh, []
         if events:
             self._database.run_many("insert_event", events)
-            moved = {event.topic for event in events}
-            self._database.run_many("save_sequence", [(topic, self.sequences[topic]) for topic in moved])
         return events
 
     def published(self) -> int:
@@ -67,6 +66,11 @@ class Outbox:
         """Past events of a topic, oldest first."""
         return [EventRecord(*row) for row in self._database.run("events_of_topic", (topic, after_seq, limit))]
 
-    def trim(self, keep: int) -> None:
-        """Drop a chunk of the oldest events beyond the newest `keep`, never one that is not published yet."""
-        self._database.run("trim_events", (min(self._newest - keep, self.published()), TRIM_CHUNK))
+    def trim(self, keep: int) -> bool:
+        """Drop a chunk of the oldest events beyond the newest `keep`, never one that is not published yet. Returns
+        whether there may be more to drop."""
+        newest_dropped = min(self._newest - keep, self.published())
+        if newest_dropped <= 0:
+            return False
+        self._database.run_many("save_sequence", list(self.sequences.items()))
+        return self._database.change("trim_events", (newest_dropped, TRIM_CHUNK)) == TRIM_CHUNK

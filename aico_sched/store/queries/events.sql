@@ -7,6 +7,9 @@ INSERT INTO scheduler_event_sequences (topic, seq) VALUES (?, ?) ON CONFLICT (to
 -- name: sequences
 SELECT topic, seq FROM scheduler_event_sequences;
 
+-- name: newest_sequences
+SELECT topic, max(seq) FROM scheduler_events GROUP BY topic;
+
 -- name: events_after
 SELECT event_id, topic, seq, message_id, timestamp, body FROM scheduler_events WHERE event_id > ? ORDER BY event_id LIMIT ?;
 
