@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-PACKAGES = ("chromadb", "cryptography", "libsql-experimental", "msgpack", "psutil", "pydantic", "pyzmq", "structlog")
+PACKAGES = ("chromadb", "libsql-experimental", "msgpack", "psutil", "pydantic", "pyzmq", "structlog")
 PYTHONS = ((3, 11), (3, 14))
 # Nothing of ours existed before: a clock that shows an earlier time was never set.
 _RELEASED = 1_760_000_000
