@@ -47,6 +47,9 @@ INTAKE = 200
 UNSENT_LIMIT = 10_000
 """Messages that may wait for a bus that does not take them; beyond it the bridge crashes and refills."""
 
+_SAID_BY_US = (names.REPLY, names.EVENTS)
+"""Topics of the service's own, and of clients that try their connections; none is meant for the service."""
+
 READY_TIMEOUT = 15.0
 FLUSH_TIMEOUT = 2.0
 EXPIRES_AFTER_BEATS = 3
@@ -101,9 +104,8 @@ class BridgeActor(Actor):
     async def on_start(self) -> None:
         self._endpoint = self._make_endpoint()
         self._endpoint.connect()
-        for topic in COMMANDS:
-            self._endpoint.subscribe(topic)
-        self._endpoint.subscribe(self._own_replies)
+        # Not the commands alone: who misspells one is to be told.
+        self._endpoint.subscribe(names.ROOT)
         await self._endpoint.ready(READY_TIMEOUT)
         self._endpoint.on_readable(self.effects.wake)
         self.send(names.EVENTS_REFILL, Empty())
@@ -137,7 +139,7 @@ class BridgeActor(Actor):
         for topic, body in frames:
             if topic.startswith(self._own_replies):
                 self._take_reply(body)
-            else:
+            elif topic in COMMANDS or not topic.startswith(_SAID_BY_US):
                 self._take_command(topic, body)
         return len(frames) == INTAKE
 

@@ -61,7 +61,7 @@ class Wire:
                 if (await self._receive())[0] == probe:
                     return
 
-    def envelope(self, topic: str, payload: Any, **changed: Any) -> dict[str, Any]:
+    def envelope(self, topic: str, payload: Any, /, **changed: Any) -> dict[str, Any]:
         """A message as the contract wants it, but for what is `changed`."""
         message_id = str(uuid.uuid4())
         return {
@@ -74,7 +74,7 @@ class Wire:
             "payload": payload,
         } | changed
 
-    async def send(self, topic: str, payload: Any, **changed: Any) -> str:
+    async def send(self, topic: str, payload: Any, /, **changed: Any) -> str:
         """Send a command; returns its correlation id."""
         envelope = self.envelope(topic, payload, **changed)
         await self.send_body(topic, msgpack.packb(envelope))
@@ -83,7 +83,7 @@ class Wire:
     async def send_body(self, topic: str, body: bytes) -> None:
         await self._pub.send_multipart([topic.encode(), body])
 
-    async def ask(self, topic: str, payload: Any, **changed: Any) -> dict[str, Any]:
+    async def ask(self, topic: str, payload: Any, /, **changed: Any) -> dict[str, Any]:
         """Send a command and return the payload of its answer."""
         return await self.answer(await self.send(topic, payload, **changed))
 
