@@ -88,7 +88,7 @@ class TaskCommands:
             due_at=None,
         )
         task = self._insert(waiting_for(task, slot if enabled else None))
-        self._unit.changed(task)
+        self._unit.created(task)
         self._unit.task_event(names.TASK_CREATED, task, sender.source)
         return task.view(schedule.warnings)
 

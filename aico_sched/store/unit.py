@@ -57,6 +57,7 @@ class Unit:
         self.now_us = 0
         self.now = ""
         self._executions = 0
+        self._asked_until_us = 0
 
     def begin(self, now_us: int) -> None:
         """Open the transaction of a turn, unless it is open."""
@@ -92,6 +93,7 @@ class Unit:
 
     def load_due(self, wanted: DueLoad) -> DueLoaded:
         """What is due up to a moment, oldest first; where `limit` cuts it off, the horizon is the last row's time."""
+        self._asked_until_us = wanted.until_us
         until = format_rfc3339(wanted.until_us)
         tasks = [TaskRow(*row).due() for row in self.database.run("due_tasks", (until, wanted.limit))]
         rows = self.database.run("waiting_runs", (until, wanted.limit))
@@ -112,6 +114,12 @@ class Unit:
         """The live task of that id."""
         row = self.database.one("task", (task_id,))
         return None if row is None else TaskRow(*row)
+
+    def created(self, task: TaskRow) -> None:
+        """Tell the scheduler of a new task, unless it is due later than all the scheduler has asked about: it will ask
+        in time."""
+        if task.next_run is not None and parse_rfc3339(task.next_run) <= self._asked_until_us:
+            self.changed(task)
 
     def changed(self, task: TaskRow) -> None:
         """Tell the scheduler how the task stands now."""

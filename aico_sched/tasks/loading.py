@@ -2,9 +2,10 @@
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from pydantic import BaseModel, PydanticUserError, ValidationError
@@ -55,10 +56,11 @@ def checked_class(module: ModuleType, attribute: str, name: str) -> type[BaseTas
     return value
 
 
-def class_options(task_class: type[BaseTask]) -> dict[str, Any]:
+@lru_cache(maxsize=256)
+def class_options(task_class: type[BaseTask]) -> Mapping[str, Any]:
     """The class's default options as `TaskOptions` fields, JSON-able; raises ValidationError if they are none."""
     options = TaskOptions.model_validate(dict(task_class.default_options))
-    return options.model_dump(mode="json", exclude_unset=True)
+    return MappingProxyType(options.model_dump(mode="json", exclude_unset=True))
 
 
 def config_schema(task_class: type[BaseTask]) -> dict[str, Any] | None:

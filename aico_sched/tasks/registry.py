@@ -194,7 +194,7 @@ class TaskRegistry:
 
     def default_options(self, name: str) -> dict[str, Any]:
         """The class's defaults for its tasks' options, JSON-able `TaskOptions` fields. Raises what `load` raises."""
-        return loading.class_options(self.load(name))
+        return dict(loading.class_options(self.load(name)))
 
     def is_system(self, name: str) -> bool:
         """Whether the class makes a protected system task of its own: it has a default schedule and is built in or
@@ -221,7 +221,7 @@ class TaskRegistry:
         if schedule is None:
             return None
         description = task_class.description or first_line(task_class.__doc__)
-        return SystemTask(found.name, found.name, schedule, description, loading.class_options(task_class))
+        return SystemTask(found.name, found.name, schedule, description, dict(loading.class_options(task_class)))
 
     def code_file(self, name: str) -> Path | None:
         """The file of a user task's class; None for every other class. Raises `UnknownTaskClass`."""

@@ -86,7 +86,7 @@ CREATE TABLE scheduler_dead_letters (
 CREATE INDEX idx_scheduler_dead_letters_died_at ON scheduler_dead_letters (died_at);
 
 CREATE TABLE scheduler_events (
-    event_id   INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_id   INTEGER PRIMARY KEY,
     topic      TEXT NOT NULL,
     seq        INTEGER NOT NULL,
     message_id TEXT NOT NULL,
@@ -108,7 +108,7 @@ CREATE TABLE scheduler_seen_messages (
 CREATE INDEX idx_scheduler_seen_messages_received_at ON scheduler_seen_messages (received_at);
 
 CREATE TABLE scheduler_audit (
-    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    id      INTEGER PRIMARY KEY,
     at      TEXT NOT NULL,
     source  TEXT NOT NULL,
     role    TEXT NOT NULL,
