@@ -1,7 +1,6 @@
 """One end of the bus: how the bridge and every client publish and listen.
 
-It publishes from an XPUB socket, because that shows the subscriptions of the broker: what is sent before the
-broker's subscription has arrived would be lost (facts: slow joiner).
+It publishes from an XPUB socket, which shows the broker's subscription: what is sent before that is lost (slow joiner).
 """
 
 import asyncio
@@ -151,8 +150,8 @@ class BusEndpoint:
         """What is known of why there is no working connection, for people."""
         for link in self._links:
             link.refresh()
-        words = [f"{link.endpoint}: {link.problem}" for link in self._links if not link.up]
-        return "; ".join(words) or "it is connected, but our own messages do not come back; is another role needed?"
+        words = "; ".join(f"{link.endpoint}: {link.problem}" for link in self._links if not link.up)
+        return words or "it is connected, but our own messages do not come back; is another role needed?"
 
     # Listening.
 
@@ -196,19 +195,16 @@ class BusEndpoint:
         `wait_sendable`, then try again. True means handed to ZeroMQ, not arrived."""
         out = self._sockets()[0]
         # ZeroMQ would keep it for the next connection, and a command could take effect long after its sender gave up.
-        if not self._links[0].up:
+        if not self._links[0].up or not (self.joined or b"" in self._upstream):
             return False
-        if not self.joined and b"" not in self._upstream:
-            self._read_upstream()
-            if b"" not in self._upstream:
-                return False
         try:
             out.send(topic.encode(), zmq.NOBLOCK | zmq.SNDMORE)
             out.send(body, zmq.NOBLOCK)
         except zmq.Again:
             return False
         # The send may have consumed the wake-up for a subscription that arrived.
-        self._read_upstream()
+        if self._watches[0].has_input():
+            self._read_upstream()
         return True
 
     async def wait_sendable(self) -> None:

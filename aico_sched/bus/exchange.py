@@ -120,10 +120,9 @@ class Exchange:
     def _turn(self) -> None:
         self._later = None
         now = self._clock.monotonic()
-        self._read_subscriptions(now)
-        self._relay(now)
-        # Sending on XPUB may have consumed the wake-up for subscriptions, so both are looked at before waiting.
-        if any(watch.has_input() for watch in self._watches) and not (self._local is not None and self._local.full):
+        more = self._relay(now)
+        # After the sends, which may have consumed the wake-up for subscriptions; reading to the end finds them.
+        if self._read_subscriptions(now) or more:
             self._later = asyncio.get_running_loop().call_soon(self._turn)
 
     # Publishing.
@@ -140,15 +139,16 @@ class Exchange:
         if self._watches:
             self._wake()
 
-    def _relay(self, now: float) -> None:
+    def _relay(self, now: float) -> bool:
+        """Pass on what has come; whether there may be more."""
         receive = self._xsub.recv
         for _ in range(_TURN):
             if self._local is not None and self._local.full:
-                return
+                return False
             try:
                 head = receive(zmq.NOBLOCK, copy=False)
             except zmq.Again:
-                return
+                return False
             body, frames = self._rest(head)
             try:
                 self._forward(now, head, body, frames)
@@ -156,6 +156,7 @@ class Exchange:
                 # One message costs itself, never the bus.
                 log.exception("broker.relay_failed")
                 self._refusals.add(now, "", "publish", "", Reason.INTERNAL)
+        return True
 
     def _rest(self, head: zmq.Frame) -> tuple[bytes, int]:
         """The second frame and the number of frames. Further ones are read, not kept."""
@@ -188,18 +189,20 @@ class Exchange:
 
     # Subscribing.
 
-    def _read_subscriptions(self, now: float) -> None:
+    def _read_subscriptions(self, now: float) -> bool:
+        """Take in what clients want to hear; whether there may be more."""
         for _ in range(_TURN):
             try:
                 frame = self._xpub.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 self._suspect = False
-                return
+                return False
             try:
                 self._subscription(now, frame)
             except Exception:
                 log.exception("broker.subscription_failed")
                 self._refusals.add(now, "", "subscribe", "", Reason.INTERNAL)
+        return True
 
     def _subscription(self, now: float, frame: zmq.Frame) -> None:
         """Judge and apply one subscription. It must be applied before the next receive: ZeroMQ applies it to the
