@@ -10,12 +10,15 @@ from aico_sched.clock import Clock, Flexible
 from aico_sched.planning import Defaults, WantedTask
 from aico_sched.runtime.actor import Actor, answers, handles, internal_error
 from aico_sched.runtime.cell import TryAgain
+from aico_sched.store.attempts import Attempts
 from aico_sched.store.clock_step import ClockStep
 from aico_sched.store.connection import Database
 from aico_sched.store.errors import StoreError
+from aico_sched.store.executions import Executions
 from aico_sched.store.history import History
 from aico_sched.store.recovery import Recovery
-from aico_sched.store.runs import Runs
+from aico_sched.store.run_commands import RunCommands
+from aico_sched.store.slots import Slots
 from aico_sched.store.tasks import Catalogue, Sender, TaskCommands
 from aico_sched.store.unit import Unit
 from aico_sched.topics import names
@@ -118,9 +121,12 @@ class StoreActor(Actor):
         self._database = self._open()
         self._unit = Unit(self._database, self._defaults, self._boot_id, self._cache_size)
         self._tasks = TaskCommands(self._unit, self._registry)
-        self._runs = Runs(self._unit, self._tasks)
+        self._executions = Executions(self._unit)
+        self._slots = Slots(self._unit, self._tasks, self._executions)
+        self._attempts = Attempts(self._unit, self._executions)
+        self._runs = RunCommands(self._unit, self._tasks, self._executions)
         self._history = History(self._unit)
-        self._recovery = Recovery(self._unit, self._tasks, self._runs, self._registry)
+        self._recovery = Recovery(self._unit, self._tasks, self._executions, self._attempts, self._registry)
         self._clock_step = ClockStep(self._unit, self._tasks)
         self._unit.begin(self.clock.now_us())
         self._clock_step.look_back()
@@ -304,8 +310,8 @@ class StoreActor(Actor):
     def claim(self, claim: SlotsClaim) -> None:
         """Claim due slots and waiting runs, and start them once that is durable."""
         self._begin()
-        started = sum(self._runs.claim_slot(Slot(*slot)) for slot in claim.slots)
-        started += sum(self._runs.start_waiting(execution_id) for execution_id in claim.runs)
+        started = sum(self._slots.claim(Slot(*slot)) for slot in claim.slots)
+        started += sum(self._executions.start_waiting(execution_id) for execution_id in claim.runs)
         self.figures["claimed"] += started
         self.send(names.SLOTS_CLAIMED, SlotsClaimed(claim.claim_id, started))
 
@@ -314,20 +320,20 @@ class StoreActor(Actor):
         """Publish that starts are put off."""
         self._begin()
         for task_id, scheduled_for_us, reason in deferred.slots:
-            self._runs.deferred(task_id, scheduled_for_us, reason)
+            self._executions.deferred(task_id, scheduled_for_us, reason)
 
     @handles(names.ATTEMPTS_ENDED, AttemptsEnded)
     def ended(self, ended: AttemptsEnded) -> None:
         """Record how attempts ended."""
         self._begin()
         for end in ended.ends:
-            self._runs.attempt_ended(AttemptEnd(*end))
+            self._attempts.ended(AttemptEnd(*end))
 
     @handles(names.ATTEMPT_PROGRESS, AttemptProgress)
     def progressed(self, progress: AttemptProgress) -> None:
         """Keep an attempt's latest progress."""
         self._begin()
-        self._runs.progressed(progress)
+        self._executions.progressed(progress)
 
     # Events, audit, alerts.
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from aico_sched.clock import Clock, Timeout, Timer
 from aico_sched.execution.retry import next_attempt_in
 from aico_sched.json_text import compact, decoded
+from aico_sched.security import permissions
 from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult
 from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext, TaskPorts
@@ -76,6 +77,7 @@ async def run_attempt(
     try:
         with _insisting(clock, start.timeout + INSIST_EVERY):
             async with clock.timeout(start.timeout) as deadline:
+                _check_permission(start)
                 task_class = loader.load(start.task_class)
                 result = await _execute(task_class, _context(attempt, task_class, ports, data_dir))
         if not result.success:
@@ -119,6 +121,13 @@ def _was_cancelled() -> bool:
     """Whether somebody asked for the end of this run; a task may also raise CancelledError for reasons of its own."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _check_permission(start: AttemptStart) -> None:
+    """The rule of the registration, asked again: neither an edited database nor a stricter rule lets a task through."""
+    decision = permissions.may_execute(start.task_id, start.task_class, start.role)
+    if not decision.allowed:
+        raise PermanentError(decision.reason)
 
 
 async def _execute(task_class: type[BaseTask], context: TaskContext[BaseModel]) -> TaskResult:

@@ -6,21 +6,26 @@ from collections.abc import Iterable
 from aico_sched.json_text import compact
 from aico_sched.planning import WantedTask
 from aico_sched.schedule import parse_rfc3339
+from aico_sched.store.attempts import Attempts
+from aico_sched.store.executions import Executions
 from aico_sched.store.records import TaskRow
-from aico_sched.store.runs import Runs
 from aico_sched.store.tasks import Catalogue, Sender, TaskCommands
 from aico_sched.store.unit import Unit
 from aico_sched.topics.errors import CommandError
 from aico_sched.topics.internal import AttemptEnd
 
+REBOOT = "reboot_tasks_of_boot"
 SYSTEM = Sender("aico-sched", "service")
 
 
 class Recovery:
     """Brings the database in step with this boot. Everything in it can be done twice without harm."""
 
-    def __init__(self, unit: Unit, tasks: TaskCommands, runs: Runs, catalogue: Catalogue) -> None:
-        self._unit, self._tasks, self._runs, self._catalogue = unit, tasks, runs, catalogue
+    def __init__(
+        self, unit: Unit, tasks: TaskCommands, executions: Executions, attempts: Attempts, catalogue: Catalogue
+    ) -> None:
+        self._unit, self._tasks, self._catalogue = unit, tasks, catalogue
+        self._executions, self._attempts = executions, attempts
 
     def interrupt_unfinished(self) -> int:
         """Record what an earlier boot left running as interrupted; it runs again if that was promised. Returns how
@@ -28,7 +33,7 @@ class Recovery:
         rows = self._unit.database.run("unfinished", (self._unit.boot_id,))
         for execution_id, attempt, started_at in rows:
             started = parse_rfc3339(started_at)
-            self._runs.attempt_ended(
+            self._attempts.ended(
                 AttemptEnd(
                     execution_id,
                     attempt,
@@ -46,10 +51,14 @@ class Recovery:
         return len(rows)
 
     def fire_reboot_tasks(self) -> None:
-        """Queue every `@reboot` task once."""
+        """Queue every `@reboot` task, once in a boot: the store may start anew within it."""
+        done = self._unit.database.one("get_meta", (REBOOT,))
+        if done is not None and done[0] == self._unit.boot_id:
+            return
+        self._unit.database.run("set_meta", (REBOOT, self._unit.boot_id))
         for row in self._unit.database.run("reboot_tasks"):
             task = TaskRow(*row)
-            self._runs.enqueue(task.task_id, "schedule", self._unit.now, task.priority)
+            self._executions.enqueue(task.task_id, "schedule", self._unit.now, task.priority)
 
     def register(self, wanted: Iterable[WantedTask]) -> list[CommandError]:
         """Create the system tasks that are missing, and bring those in step whose settings changed since the last

@@ -109,7 +109,7 @@ def updates() -> list[tuple[str, str]]:
 
 
 GIVEN = {
-    # Where the new or the old state is a parameter: what `store.runs` passes.
+    # Where the new or the old state is a parameter: what the store passes.
     "finish_execution": ({"running"}, {"succeeded", "dead", "cancelled", "interrupted"}),
     "retry_execution": ({"running"}, {"retrying", "queued"}),
     "revive": ({"dead"}, {"queued"}),

@@ -1,0 +1,139 @@
+"""How attempts end: recording them, and moving their executions on."""
+
+from aico_sched.execution.states import OUTCOME_EVENTS, status_after
+from aico_sched.json_text import decoded
+from aico_sched.schedule import format_rfc3339
+from aico_sched.store.executions import Executions
+from aico_sched.store.records import ExecutionRow, TaskRow
+from aico_sched.store.unit import Unit
+from aico_sched.topics import names
+from aico_sched.topics.internal import AttemptEnd
+
+
+class Attempts:
+    """Takes in the ends of attempts; one that was recorded before changes nothing."""
+
+    def __init__(self, unit: Unit, executions: Executions) -> None:
+        self._unit, self._executions = unit, executions
+        self._database = unit.database
+
+    def ended(self, end: AttemptEnd) -> None:
+        """Record an attempt and move its execution on. An attempt that was recorded before changes nothing."""
+        if end.outcome == "succeeded":
+            self._finish(end, "succeeded")
+            return
+        row = self._database.one("execution", (end.execution_id,))
+        if row is None:
+            return
+        execution = ExecutionRow(*row)
+        if execution.status != "running" or execution.attempt != end.attempt:
+            return
+        task = TaskRow(*self._database.run("task_even_deleted", (execution.task_id,))[0])
+        options = decoded(task.options)
+        attempts_left = end.attempt < self._unit.defaults.retry(options)["max_attempts"] and task.deleted_at is None
+        status = status_after(
+            end.outcome,
+            retry=bool(end.retry_at_us) and attempts_left,
+            attempts_left=attempts_left,
+            delivery=options.get("delivery", "at_least_once"),
+        )
+        if status in ("retrying", "queued"):
+            self._wait_again(execution, end, status)
+        else:
+            self._finish(end, status)
+        if status == "dead":
+            self._bury(execution, end, task.config)
+
+    def _record_attempt(self, end: AttemptEnd) -> None:
+        self._database.run(
+            "insert_attempt",
+            (
+                end.execution_id,
+                end.attempt,
+                end.outcome,
+                format_rfc3339(end.started_us),
+                format_rfc3339(end.completed_us),
+                end.error_type,
+                end.error_message,
+                end.traceback,
+            ),
+        )
+
+    def _finish(self, end: AttemptEnd, status: str) -> None:
+        """Move a running execution to a final state, unless it is there already."""
+        row = self._database.one(
+            "finish_execution",
+            (
+                status,
+                format_rfc3339(end.completed_us),
+                int(status == "succeeded"),
+                (end.completed_us - end.started_us) / 1_000_000,
+                end.result,
+                end.error_message,
+                end.reason,
+                end.execution_id,
+                end.attempt,
+            ),
+        )
+        if row is None:
+            return
+        task_id, trigger, scheduled_for = row
+        self._record_attempt(end)
+        self._outcome_event(end, task_id, trigger, scheduled_for)
+        self._executions.run_over(task_id, end.completed_us)
+
+    def _wait_again(self, execution: ExecutionRow, end: AttemptEnd, status: str) -> None:
+        run_at_us = end.retry_at_us if status == "retrying" else self._unit.now_us
+        self._database.run(
+            "retry_execution",
+            (status, format_rfc3339(run_at_us), end.error_message, end.reason, end.execution_id, end.attempt),
+        )
+        self._record_attempt(end)
+        self._outcome_event(end, execution.task_id, execution.trigger, execution.scheduled_for)
+        if status == "retrying":
+            self._executions.event(
+                names.EXECUTION_RETRYING,
+                *identity(execution),
+                retry_at=format_rfc3339(run_at_us),
+                error_message=end.error_message,
+            )
+        self._executions.announce_run(execution.execution_id, execution.task_id, run_at_us, execution.priority)
+
+    def _bury(self, execution: ExecutionRow, end: AttemptEnd, config: str) -> None:
+        reason = end.error_message or end.reason or end.outcome
+        self._database.run("insert_dead", (execution.execution_id, execution.task_id, self._unit.now, reason, config))
+        self._executions.event(
+            names.EXECUTION_DEAD,
+            *identity(execution),
+            error_type=end.error_type,
+            error_message=end.error_message,
+            reason=end.reason,
+        )
+
+    def _outcome_event(self, end: AttemptEnd, task_id: str, trigger: str, scheduled_for: str) -> None:
+        self._executions.event(
+            OUTCOME_EVENTS[end.outcome],
+            end.execution_id,
+            task_id,
+            end.attempt,
+            trigger,
+            scheduled_for,
+            started_at=format_rfc3339(end.started_us),
+            completed_at=format_rfc3339(end.completed_us),
+            duration_seconds=(end.completed_us - end.started_us) / 1_000_000,
+            result=decoded(end.result) if end.result else None,
+            error_type=end.error_type,
+            error_message=end.error_message,
+            reason=end.reason,
+        )
+
+
+def identity(execution: ExecutionRow) -> tuple[str, str, int, str, str]:
+    """What every event of an execution begins with, in the order of `Executions.event`."""
+    return (
+        execution.execution_id,
+        execution.task_id,
+        execution.attempt,
+        execution.trigger,
+        execution.scheduled_for,
+    )

@@ -1,0 +1,184 @@
+"""Executions: what every move of one needs, and those that wait for their time."""
+
+from typing import Any
+
+from aico_sched.json_text import compact, decoded
+from aico_sched.schedule import format_rfc3339, parse_rfc3339
+from aico_sched.store.fixed_delay import FixedDelay
+from aico_sched.store.records import TaskRow
+from aico_sched.store.tasks import cancel_waiting
+from aico_sched.store.unit import Unit
+from aico_sched.topics import names
+from aico_sched.topics.internal import AttemptCancel, AttemptProgress, AttemptStart, DueRun
+
+
+class Executions:
+    """The rows of executions, their events, and who waits for whom (`execution.states` has the moves)."""
+
+    def __init__(self, unit: Unit) -> None:
+        self._unit, self._database = unit, unit.database
+        # Tasks that may have blocked runs; it may name one too many, never one too few.
+        self.blocked: set[str] = {row[0] for row in self._database.run("blocked_tasks")}
+        self.fixed_delay = FixedDelay(unit)
+
+    def start_waiting(self, execution_id: str) -> bool:
+        """Claim an execution whose time has come; false if it does not wait any more, or its task is gone."""
+        execution = self._database.one("start_waiting", (self._unit.now, self._unit.boot_id, execution_id))
+        if execution is None:
+            return False
+        task_id, attempt, trigger, scheduled_for = execution
+        task = TaskRow(*self._database.run("task_even_deleted", (task_id,))[0])
+        row = (task.task_class, task.config, task.options, task.created_by, task.created_role)
+        self.start(execution_id, task_id, attempt, trigger, scheduled_for, row)
+        return True
+
+    def enqueue(self, task_id: str, trigger: str, scheduled_for: str, priority: int, *, blocked: bool = False) -> str:
+        """A new waiting execution; a blocked one starts when the task's running one ends."""
+        execution_id = self._unit.new_execution_id()
+        run_at = None if blocked else self._unit.now
+        self.insert(task_id, execution_id, "queued", trigger, scheduled_for, run_at=run_at, priority=priority)
+        if blocked:
+            self.blocked.add(task_id)
+        else:
+            self.announce_run(execution_id, task_id, self._unit.now_us, priority)
+        return execution_id
+
+    def deferred(self, task_id: str, scheduled_for_us: int, reason: str) -> None:
+        """Tell the world that a start is put off; the slot stays due."""
+        self.event(
+            names.EXECUTION_DEFERRED, "", task_id, 0, "schedule", format_rfc3339(scheduled_for_us), reason=reason
+        )
+
+    def progressed(self, progress: AttemptProgress) -> None:
+        """Keep and publish a running attempt's latest word."""
+        text = compact(progress.progress)
+        row = self._database.one("set_progress", (text, progress.execution_id, progress.attempt))
+        if row is not None:
+            task_id, trigger, scheduled_for = row
+            self.event(
+                names.EXECUTION_PROGRESS,
+                progress.execution_id,
+                task_id,
+                progress.attempt,
+                trigger,
+                scheduled_for,
+                progress=progress.progress,
+            )
+
+    def start(
+        self, execution_id: str, task_id: str, attempt: int, trigger: str, scheduled_for: str, row: tuple[Any, ...]
+    ) -> None:
+        """Announce a claimed attempt. `row` starts with the task's class, config, options, creator and role."""
+        task_class, config, options_text, creator, role = row[:5]
+        options = decoded(options_text)
+        defaults = self._unit.defaults
+        self._unit.said.starts.append(
+            AttemptStart(
+                execution_id,
+                task_id,
+                attempt,
+                task_class,
+                decoded(config),
+                parse_rfc3339(scheduled_for),
+                self._unit.now_us,
+                defaults.timeout_of(options),
+                defaults.retry(options),
+                trigger,
+                creator,
+                role,
+            )
+        )
+        self.event(
+            names.EXECUTION_STARTED, execution_id, task_id, attempt, trigger, scheduled_for, started_at=self._unit.now
+        )
+
+    def announce_run(self, execution_id: str, task_id: str, run_at_us: int, priority: int) -> None:
+        task = self._unit.task(task_id)
+        idle_only = bool(task is not None and decoded(task.options).get("idle_only"))
+        self._unit.said.due_runs.append(DueRun(execution_id, task_id, run_at_us, priority, idle_only))
+
+    def unblock(self, task_id: str) -> None:
+        """A run of the task has ended: let the oldest one that waits for it go, unless another still runs."""
+        if task_id not in self.blocked:
+            return
+        active = self._database.run("active_executions", (task_id,))
+        if not active or any(status != "queued" or run_at is not None for _, status, run_at in active):
+            return
+        following = self._database.one("next_blocked", (task_id,))
+        if following is None:
+            self.blocked.discard(task_id)
+            return
+        row = self._database.one("unblock", (self._unit.now, following[0]))
+        if row is not None:
+            self.announce_run(row[0], row[1], self._unit.now_us, row[2])
+
+    def run_over(self, task_id: str, at_us: int) -> None:
+        """A run of the task has come to its end: what waited for that goes on."""
+        self.unblock(task_id)
+        self.fixed_delay.follow(task_id, at_us)
+
+    def insert(
+        self,
+        task_id: str,
+        execution_id: str,
+        status: str,
+        trigger: str,
+        scheduled_for: str,
+        *,
+        run_at: str | None = None,
+        attempt: int = 0,
+        priority: int = 0,
+        reason: str | None = None,
+        missed: int | None = None,
+        completed_at: str | None = None,
+    ) -> bool:
+        """A new row; false, and none, if the slot has one already: no slot ever runs twice."""
+        running = status == "running"
+        inserted = self._database.change(
+            "insert_execution",
+            (
+                task_id,
+                execution_id,
+                self._unit.now if running else None,
+                status,
+                trigger,
+                scheduled_for,
+                run_at,
+                attempt,
+                priority,
+                reason,
+                missed,
+                self._unit.boot_id if running else None,
+                completed_at,
+            ),
+        )
+        return bool(inserted)
+
+    def event(
+        self,
+        topic: str,
+        execution_id: str,
+        task_id: str,
+        attempt: int,
+        trigger: str,
+        scheduled_for: str,
+        **more: Any,
+    ) -> None:
+        """An event of an execution; fields that say nothing are left out."""
+        body = {
+            "execution_id": execution_id,
+            "task_id": task_id,
+            "attempt": attempt,
+            "trigger": trigger,
+            "scheduled_for": scheduled_for,
+        }
+        body.update((name, value) for name, value in more.items() if value is not None)
+        self._unit.execution_event(topic, body)
+
+    def cancel_all(self, active: list[tuple[Any, ...]], reason: str) -> None:
+        """End these executions, whether they run or wait."""
+        for execution_id, status, _ in active:
+            if status == "running":
+                self._unit.said.cancels.append(AttemptCancel(execution_id, "cancelled", reason))
+            else:
+                cancel_waiting(self._unit, execution_id, reason)
