@@ -57,7 +57,8 @@ class Unit:
         self.now_us = 0
         self.now = ""
         self._executions = 0
-        self._asked_until_us = 0
+        # Until the scheduler has asked, and after a crash here, it is told of everything.
+        self._asked_until_us = 2**62
 
     def begin(self, now_us: int) -> None:
         """Open the transaction of a turn, unless it is open."""

@@ -28,10 +28,10 @@ Result = TypeVar("Result")
 class VirtualTimer:
     """A call that is still to come; None once it has happened or was cancelled."""
 
-    __slots__ = ("_clock", "callback", "when_us")
+    __slots__ = ("_clock", "callback", "when")
 
-    def __init__(self, clock: "VirtualClock", when_us: int, callback: Callable[[], None]) -> None:
-        self._clock, self.when_us = clock, when_us
+    def __init__(self, clock: "VirtualClock", when: float, callback: Callable[[], None]) -> None:
+        self._clock, self.when = clock, when
         self.callback: Callable[[], None] | None = callback
 
     def cancel(self) -> None:
@@ -55,7 +55,8 @@ class VirtualClock:
     def __init__(self, start: datetime = START, *, play: float = 3_600.0) -> None:
         self._wall_us = (start - _EPOCH) // timedelta(microseconds=1)
         self._elapsed_us = 0
-        self._play_us = round(play * SECOND)
+        self._monotonic = 0.0
+        self._play = play
         self._timers: list[tuple[int, int, VirtualTimer]] = []
         self._live = 0
         self._numbers = count()
@@ -74,19 +75,14 @@ class VirtualClock:
 
     def monotonic(self) -> float:
         """Seconds of virtual time since the clock was made, wall-clock steps left out."""
-        return self._elapsed_us / SECOND
+        return self._monotonic
 
     def call_at(self, when: float, callback: Callable[[], None]) -> VirtualTimer:
         """Call `callback` once `monotonic()` has reached `when`; if that is `Flexible`, at most `play` later."""
-        # Upwards, so that `monotonic` is not a hair short of `when` when the call comes.
-        when_us = -int(-when * SECOND // 1)
-        timer = VirtualTimer(self, when_us, callback)
-        stop_us = when_us
-        if isinstance(when, Flexible):
-            latest = min(when.latest, when + self._play_us / SECOND)
-            stop_us = max(when_us, -int(-latest * SECOND // 1))
+        stop = max(when, min(when.latest, when + self._play)) if isinstance(when, Flexible) else when
+        timer = VirtualTimer(self, float(when), callback)
         self._live += 1
-        heapq.heappush(self._timers, (stop_us, next(self._numbers), timer))
+        heapq.heappush(self._timers, (round(stop * SECOND), next(self._numbers), timer))
         if len(self._timers) > 2 * self._live + _SLACK:
             self._timers = [entry for entry in self._timers if entry[2].callback is not None]
             heapq.heapify(self._timers)
@@ -152,14 +148,18 @@ class VirtualClock:
         """Set the wall clock, either way, as an administrator or NTP would: no time passes by it. Who looks at the
         clock now and then does so from now on without `play`, until it has."""
         self._wall_us = (moment - _EPOCH) // timedelta(microseconds=1) - self._elapsed_us
-        self._timers = [(timer.when_us, number, timer) for _, number, timer in self._timers]
+        self._timers = [(round(timer.when * SECOND), number, timer) for _, number, timer in self._timers]
         heapq.heapify(self._timers)
 
     async def _advance_to(self, end_us: int) -> None:
         await self.settle()
         while await self._step(end_us):
             pass
-        self._elapsed_us = max(self._elapsed_us, end_us)
+        self._move_to(end_us)
+
+    def _move_to(self, elapsed_us: int) -> None:
+        self._elapsed_us = max(self._elapsed_us, elapsed_us)
+        self._monotonic = max(self._monotonic, self._elapsed_us / SECOND)
 
     async def _step(self, end_us: int) -> bool:
         """Go to the next timer, if there is one up to `end_us`, and let what it starts come to rest."""
@@ -167,11 +167,13 @@ class VirtualClock:
             heapq.heappop(self._timers)
         if not self._timers or self._timers[0][0] > end_us:
             return False
-        self._elapsed_us = max(self._elapsed_us, self._timers[0][0])
+        self._move_to(self._timers[0][0])
         while self._timers and self._timers[0][0] <= self._elapsed_us:
             _, _, timer = heapq.heappop(self._timers)
             callback = timer.callback
             timer.cancel()
+            # A whole number of microseconds may be a hair short of what was asked for.
+            self._monotonic = max(self._monotonic, timer.when)
             if callback is not None:
                 callback()
         await self.settle()
