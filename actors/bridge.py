@@ -50,6 +50,10 @@ UNSENT_LIMIT = 10_000
 _SAID_BY_US = (names.REPLY, names.EVENTS)
 """Topics of the service's own, and of clients that try their connections; none is meant for the service."""
 
+_COMMAND_FAMILIES = sorted(
+    {topic if topic.startswith(names.EVENTS) else ".".join(topic.split(".")[:2]) for topic in COMMANDS}
+)
+
 READY_TIMEOUT = 15.0
 FLUSH_TIMEOUT = 2.0
 EXPIRES_AFTER_BEATS = 3
@@ -104,7 +108,10 @@ class BridgeActor(Actor):
     async def on_start(self) -> None:
         self._endpoint = self._make_endpoint()
         self._endpoint.connect()
-        # Not the commands alone: who misspells one is to be told.
+        for prefix in (*_COMMAND_FAMILIES, self._own_replies):
+            self._endpoint.subscribe(prefix)
+        # Everything else below our root too, so that who misspells a command is told. The broker of a joined bus with
+        # keys does not allow that, for the replies to others are among it, and passes over it.
         self._endpoint.subscribe(names.ROOT)
         await self._endpoint.ready(READY_TIMEOUT)
         self._endpoint.on_readable(self.effects.wake)

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from aico_sched.client import SchedulerClient
+from aico_sched.clock import Clock
 from aico_sched.host import HostSampler
+from aico_sched.runtime.cell import Fault
 from aico_sched.security.keys import KeyRing
 from aico_sched.service import SchedulerService
 from tests.integration.support.running import Recorder, Running, settings_for
@@ -21,13 +23,15 @@ Start = Callable[..., Awaitable[Running]]
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
     """Starts services, each in the folder of its name; what still runs at the end of the test is stopped. Options:
-    `sampler`, `roles` (name of a further key → its role), and settings such as `scheduler__batch_size`."""
+    `roles` (name of a further key → its role), those of `SchedulerService`, and settings as `scheduler__batch_size`."""
     async with AsyncExitStack() as stack:
 
         async def begin(
             folder: str = "data",
             *,
             sampler: HostSampler | None = None,
+            clock: Clock | None = None,
+            fault: Fault | None = None,
             roles: dict[str, str] | None = None,
             **settings: Any,
         ) -> Running:
@@ -37,7 +41,9 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
                 ring.ensure(loaded.bus.name)
                 for name, role in roles.items():
                     ring.create(name, role)
-            service = await stack.enter_async_context(SchedulerService(loaded, sampler=sampler))
+            service = await stack.enter_async_context(
+                SchedulerService(loaded, clock=clock, sampler=sampler, fault=fault)
+            )
             client = await stack.enter_async_context(SchedulerClient.discover(loaded.data_dir))
             recorder = Recorder(client)
             stack.push_async_callback(recorder.close)
