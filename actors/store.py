@@ -242,9 +242,9 @@ class StoreActor(Actor):
         target = str(request.payload.get("task_id") or request.payload.get("execution_id") or "")
         mark = self._unit.mark()
         try:
-            if topic == names.TASK_DELETE and request.payload.get("remove_code"):
-                self._remove_code(request)
             result = getattr(owner, method)(request.payload, Sender(request.source, request.role))
+            if topic == names.TASK_DELETE and request.payload.get("remove_code"):
+                self._remove_code(result["task_class"])
         except (CommandError, StoreError) as error:
             if isinstance(error, StoreError) and error.retryable:
                 raise self._later(error) from error
@@ -257,13 +257,17 @@ class StoreActor(Actor):
         self._unit.audit(request.source, request.role, topic, target, "ok")
         return {"ok": True, "result": result}
 
-    def _remove_code(self, request: Request) -> None:
-        """Delete the task's code file, after the commit that deletes the task."""
-        task = self._tasks.require(request.payload["task_id"])
-        if self._registry.code_file(task.task_class) is None:
-            message = f"{task.task_class} has no code file of its own in the user-task folder; leave remove_code out"
+    def _remove_code(self, task_class: str) -> None:
+        """Delete the code file of a task that has just been deleted, after the commit. What no other task needs."""
+        if self._registry.code_file(task_class) is None:
+            message = f"{task_class} has no code file of its own in the user-task folder; leave remove_code out"
             raise CommandError(ErrorCode.INVALID_MESSAGE, message, field="remove_code")
-        self.effects.call(self._registry.remove_code, task.task_class)
+        assert self._database is not None
+        others = [row for here in (1, 0) for row in self._database.run("tasks_of_class", (task_class, here))]
+        if others:
+            message = f"the code of {task_class} is needed by {others[0][0]}; leave remove_code out"
+            raise CommandError(ErrorCode.CONFLICT, message, field="remove_code")
+        self.effects.call(self._registry.remove_code, task_class)
         self.send(names.REGISTRY_CHANGED, Empty())
 
     @answers(*_READS)
