@@ -2,14 +2,14 @@
 
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgpack
 import structlog
 
 from aico_sched.clock import Clock
-from aico_sched.intake import Refused, accept
+from aico_sched.intake import Refused, accept, refused_by_bus
 from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor, handles
 from aico_sched.topics import limits, names
@@ -71,6 +71,21 @@ class Endpoint(Protocol):
     def close(self) -> None: ...
 
 
+class BusRefusal(Protocol):
+    """A message that the hosted broker refused (`bus.local.BusRefusal`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def topic(self) -> str: ...
+    @property
+    def code(self) -> ErrorCode: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def body(self) -> bytes: ...
+
+
 class BusBlocked(RuntimeError):
     """The bus has not taken a message for so long that too many wait."""
 
@@ -93,10 +108,12 @@ class BridgeActor(Actor):
         *,
         heartbeat_interval: float,
         private_replies: bool,
+        take_refusals: Callable[[], Sequence[BusRefusal]] = tuple,
     ) -> None:
         super().__init__(clock)
         self._make_endpoint, self._source = make_endpoint, source
         self._role_of, self._may_publish = role_of, may_publish
+        self._take_refusals = take_refusals
         self._heartbeat_interval, self._private_replies = heartbeat_interval, private_replies
         self._endpoint: Endpoint | None = None
         self._own_replies = f"{names.REPLY}{source}.{secrets.token_hex(16)}"
@@ -142,6 +159,9 @@ class BridgeActor(Actor):
         if self._quiet or self._unsent:
             return False
         assert self._endpoint is not None
+        for refusal in self._take_refusals():
+            role = self._role_or_none(refusal.name)
+            self._refuse(refusal.topic, refused_by_bus(refusal.name, role, refusal.code, refusal.reason, refusal.body))
         frames = self._endpoint.receive(INTAKE)
         for topic, body in frames:
             if topic.startswith(self._own_replies):
@@ -153,6 +173,12 @@ class BridgeActor(Actor):
     def wake_at(self) -> float | None:
         # The bus does not tell when it has room again; a full one is rare.
         return self.clock.monotonic() + 0.01 if self._unsent else None
+
+    def _role_or_none(self, name: str) -> str:
+        try:
+            return self._role_of(name)
+        except LookupError:
+            return ""
 
     def _take_command(self, topic: str, body: bytes) -> None:
         self.figures["received"] += 1

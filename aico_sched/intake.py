@@ -67,6 +67,23 @@ def accept(topic: str, body: bytes, role_of: RoleOf, *, private_replies: bool) -
     return Request(envelope.message_id, envelope.source, role, reply_to, correlation_id, "msgpack", payload)
 
 
+def refused_by_bus(name: str, role: str, code: ErrorCode, reason: str, body: bytes) -> Refused:
+    """What to tell the key `name`, whose message the broker let nobody have. Who it is, the broker knows for sure;
+    where the answer goes is read from the message as far as that can be read."""
+    error = CommandError(code, f"the bus refused the message: {reason}")
+    partial: Mapping[str, Any]
+    try:
+        partial = decode(body)._asdict()
+    except Unreadable as unreadable:
+        partial = unreadable.partial
+        if code is ErrorCode.INVALID_MESSAGE:
+            error = CommandError(unreadable.code, unreadable.message, **unreadable.details)
+    reply_to, correlation_id = _return_address({**partial, "source": name})
+    if not _is_own(reply_to, name):
+        reply_to = f"{names.REPLY}{name}"
+    return Refused(error, source=name, role=role, reply_to=reply_to, correlation_id=correlation_id)
+
+
 def _role(role_of: RoleOf, source: str) -> str:
     """The sender's role. Its key may have been revoked while the message was on its way."""
     try:

@@ -332,6 +332,7 @@ class SchedulerService:
                 rules.may_publish,
                 heartbeat_interval=self.settings.scheduler.heartbeat_interval,
                 private_replies=keys is not None,
+                take_refusals=tuple if self._local is None else self._local.take_refusals,
             )
 
         return make

@@ -4,9 +4,19 @@ The same models serve the bus, the command line and REST. `extra="forbid"`: a mi
 silently ignored. Durations are seconds; times are RFC 3339 with an offset.
 """
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+)
 
 from aico_sched.topics import limits
 
@@ -27,8 +37,23 @@ _YEAR = 366 * 86_400.0
 Seconds = Annotated[float, Field(ge=0, le=_YEAR, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=_YEAR, allow_inf_nan=False)]
 
+
+def _no_number(value: object) -> object:
+    """Not strict, a number would pass for seconds since the epoch."""
+    if isinstance(value, str | datetime):
+        return value
+    raise ValueError("must be RFC 3339 text with an offset, such as 2026-01-31T08:00:00Z")
+
+
+def _no_digits(value: object) -> object:
+    """Nor a number in quotes."""
+    if isinstance(value, str) and "T" not in value.upper().replace(" ", "T"):
+        raise ValueError("must be RFC 3339 text with an offset, such as 2026-01-31T08:00:00Z")
+    return value
+
+
 # Times travel as RFC 3339 text, which strict validation would refuse from Python objects.
-Moment = Annotated[AwareDatetime, Field(strict=False)]
+Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_no_digits), BeforeValidator(_no_number)]
 
 Misfire = Literal["latest", "all", "skip"]
 Overlap = Literal["skip", "queue", "cancel_previous", "allow"]

@@ -20,6 +20,8 @@ VERSION = "1.0"
 
 _FIELDS = frozenset({"message_id", "timestamp", "source", "message_type", "version", "attributes", "payload"})
 _MAX_SHOWN = 5
+_PEEKED = frozenset({"message_id", "source", "attributes"})
+_PEEK_BYTES = 8_192
 _PLAIN = (str, int, float, bool, bytes, type(None))
 
 
@@ -99,6 +101,7 @@ def decode(body: bytes | memoryview) -> Envelope:
         raise Unreadable(
             ErrorCode.TOO_LARGE,
             f"the message is {len(body)} bytes long, at most {limits.MAX_FRAME_BYTES} are allowed",
+            peek(body),
         )
     return _checked(_unpack(body))
 
@@ -117,7 +120,28 @@ def _unpack(body: bytes | memoryview) -> Any:
     # msgpack's errors share no base class (facts.md): ValueError covers most, the rest are listed.
     except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
         reason = str(error) or type(error).__name__
-        raise Unreadable(ErrorCode.INVALID_MESSAGE, f"the body is not valid msgpack: {reason}") from error
+        message = f"the body is not valid msgpack: {reason}"
+        raise Unreadable(ErrorCode.INVALID_MESSAGE, message, peek(body)) from error
+
+
+def peek(body: bytes | memoryview) -> dict[str, Any]:
+    """What can be read of the head of a body that is no good as a whole: its sender is to be told."""
+    found: dict[str, Any] = {}
+    unpacker = msgpack.Unpacker(
+        max_buffer_size=_PEEK_BYTES, max_str_len=limits.MAX_ID_CHARS, max_map_len=limits.MAX_ATTRIBUTES, max_ext_len=0
+    )
+    try:
+        unpacker.feed(body[:_PEEK_BYTES])
+        for _ in range(unpacker.read_map_header()):
+            key = unpacker.unpack()
+            if key in _PEEKED:
+                found[key] = unpacker.unpack()
+            else:
+                unpacker.skip()
+    except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException):
+        # It ends where it ends; what came before is still worth something.
+        return found
+    return found
 
 
 def _unique_keys(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:

@@ -174,7 +174,9 @@ class Exchange:
         name, topic = _user(head), head.bytes
         refusal = Reason.FRAMES if frames != 2 else self._checks.publish(now, name, topic, body)
         if refusal is not None:
-            self._refusals.add(now, name, "publish", _shown(topic), refusal)
+            told = self._refusals.add(now, name, "publish", _shown(topic), refusal)
+            if told and name and self._local is not None:
+                self._local.refused(name, _shown(topic), refusal, body)
             return
         if self._local is not None:
             self._local.deliver(topic, body)

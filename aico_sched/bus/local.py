@@ -6,10 +6,35 @@ and is not checked. It spares two hops through TCP and CURVE for every message.
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
+
+from aico_sched.bus.refusal import Reason
+from aico_sched.topics.errors import ErrorCode
 
 ROOM: Final = 10_000
 """Messages that may wait for the host; at that the broker reads no more from publishers, whose sockets then fill."""
+
+
+REFUSALS: Final = 1_000
+"""Refusals that may wait for the host; they come at a bounded rate, and the oldest goes first."""
+
+_CODES: Final = {
+    Reason.TOO_LARGE: ErrorCode.TOO_LARGE,
+    Reason.FORBIDDEN: ErrorCode.PERMISSION_DENIED,
+    Reason.SOURCE: ErrorCode.PERMISSION_DENIED,
+    Reason.UNKNOWN_KEY: ErrorCode.PERMISSION_DENIED,
+    Reason.RATE: ErrorCode.RATE_LIMITED,
+}
+
+
+class BusRefusal(NamedTuple):
+    """A message of the key `name` that the broker let nobody have, so that the host can tell its sender."""
+
+    name: str
+    topic: str
+    code: ErrorCode
+    reason: str
+    body: bytes
 
 
 class Outlet(Protocol):
@@ -29,6 +54,7 @@ class LocalEndpoint:
         self._outlet = outlet
         self._prefixes: tuple[bytes, ...] = ()
         self._inbox: deque[tuple[str, bytes]] = deque()
+        self._refused: deque[BusRefusal] = deque(maxlen=REFUSALS)
         self._callback: Callable[[], None] | None = None
 
     def connect(self) -> None:
@@ -61,6 +87,12 @@ class LocalEndpoint:
             self._outlet.resume()
         return messages
 
+    def take_refusals(self) -> list[BusRefusal]:
+        """What the broker refused since the last call."""
+        refusals = list(self._refused)
+        self._refused.clear()
+        return refusals
+
     def on_readable(self, callback: Callable[[], None]) -> None:
         """Call `callback` whenever a message has come."""
         self._callback = callback
@@ -80,3 +112,9 @@ class LocalEndpoint:
             self._inbox.append((topic.decode(), body))
             if self._callback is not None:
                 self._callback()
+
+    def refused(self, name: str, topic: str, reason: Reason, body: bytes) -> None:
+        """A message that did not pass the checks."""
+        self._refused.append(BusRefusal(name, topic, _CODES.get(reason, ErrorCode.INVALID_MESSAGE), reason.value, body))
+        if self._callback is not None:
+            self._callback()

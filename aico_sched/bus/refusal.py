@@ -65,11 +65,9 @@ class Refusals:
         self.counts: Counter[Reason] = Counter()
         self.unreported = 0
 
-    def add(self, now: float, name: str, action: str, topic: str, reason: Reason) -> None:
-        """One refusal at `now` (monotonic seconds)."""
+    def add(self, now: float, name: str, action: str, topic: str, reason: Reason) -> bool:
+        """One refusal at `now` (monotonic seconds). Returns whether it is within the rate at which they are told of."""
         self.counts[reason] += 1
-        if self._on_refused is None:
-            return
         bucket = self._buckets.get((name, reason))
         if bucket is None:
             if len(self._buckets) >= _BUCKETS:
@@ -77,9 +75,12 @@ class Refusals:
             bucket = self._buckets[name, reason] = TokenBucket(_REPORTS_PER_SECOND, _REPORTS_AT_ONCE, now)
         if not bucket.take(now):
             self.unreported += 1
-            return
+            return False
+        if self._on_refused is None:
+            return True
         try:
             self._on_refused(name, action, topic, reason.value)
         except Exception:
             # A listener's mistake must not turn a refusal into a failure of the broker.
             log.exception("broker.on_refused_failed")
+        return True
