@@ -41,10 +41,13 @@ class RunCommands:
         """Queue a run for each slot of a past range; all of them or, if there are too many, none."""
         task = self._tasks.require(payload["task_id"])
         schedule = parse_schedule(task.schedule, task.timezone)
-        start, end = parse_rfc3339(payload["start"]), min(parse_rfc3339(payload["end"]), self._unit.now_us)
+        start, end = parse_rfc3339(payload["start"]), parse_rfc3339(payload["end"])
+        if end < start:
+            raise CommandError(ErrorCode.INVALID_MESSAGE, "the range ends before it starts", field="end")
+        end = min(end, self._unit.now_us)
         anchor, limit = parse_rfc3339(task.anchor), payload.get("max_runs", 100)
         slots: list[int] = []
-        slot = schedule.next_after(start - 1, min(anchor, start - 1) if schedule.kind != "interval" else anchor)
+        slot = schedule.next_after(start - 1, anchor)
         while slot is not None and slot <= end:
             slots.append(slot)
             if len(slots) > limit:
