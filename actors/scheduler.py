@@ -27,10 +27,11 @@ from aico_sched.topics.internal import (
     SlotsDeferred,
 )
 
-CLAIM_CHUNK = 256
-"""Slots in one claim: enough that many share a commit, few enough that the first of many start early."""
+CLAIM_CHUNK = 48
+"""Slots in one claim: many share a commit, and the store's turn over them stays near 10 ms, so that the first of many
+start while the rest are claimed."""
 
-CLAIMS_UNDER_WAY = 4
+CLAIMS_UNDER_WAY = 2
 LOOKAHEAD_US = 3_600 * 1_000_000
 CLOCK_STEP = 1.0
 """Seconds by which the wall clock must leave the monotonic one to count as having been set."""

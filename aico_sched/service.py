@@ -93,6 +93,7 @@ class SchedulerService:
         self._broker: Broker | None = None
         self._local: LocalEndpoint | None = None
         self._key_watch: KeyWatch | None = None
+        self._announced = False
         self._router: Router | None = None
         self._supervisor: Supervisor | None = None
         self.stop_asked = asyncio.Event()
@@ -155,7 +156,9 @@ class SchedulerService:
             await self._broker.stop()
             self._broker = self._local = None
         if self._context is not None:
-            withdraw(self.settings)
+            if self._announced:
+                withdraw(self.settings)
+                self._announced = False
             self._context.destroy(linger=0)
             self._context = None
 
@@ -217,6 +220,7 @@ class SchedulerService:
         """Write where the bus is, for clients on this machine."""
         if self.address is not None:
             announce(self.settings, self.address, self.server_public_key)
+            self._announced = True
 
     # The actors.
 

@@ -584,7 +584,6 @@ async def test_a_start_that_fails_leaves_nothing_running(start: Any, tmp_path: P
     assert not second.running
 
 
-@pytest.mark.xfail(reason="reported: `announcement.withdraw` asks only whose process it is", strict=True)
 async def test_a_start_that_fails_leaves_the_running_service_s_announcement(start: Any, tmp_path: Path) -> None:
     await start()
     with pytest.raises(StartFailed):
