@@ -126,7 +126,7 @@ async def test_a_refused_delete_removes_no_file(run: Running) -> None:
 async def test_code_that_another_task_needs_is_not_removed(run: Running) -> None:
     await run.client.create("user.mine", FAR)
     await run.client.create("user.second", FAR, task_class="user.mine")
-    with pytest.raises(Conflict, match="user.mine"):
+    with pytest.raises(Conflict, match=r"user\.mine"):
         await run.client.delete("user.second", remove_code=True)
     await run.barrier()
     assert code(run).exists()

@@ -25,6 +25,7 @@ class Wire:
         self.name = name
         self.reply_to = f"scheduler.reply.{name}.{uuid.uuid4().hex}"
         self.heard: list[tuple[str, dict[str, Any]]] = []
+        self._answers: dict[str, list[dict[str, Any]]] = {}
         self._context = zmq.asyncio.Context()
         self._pub, self._sub = self._context.socket(zmq.XPUB), self._context.socket(zmq.SUB)
         server, _ = zmq.auth.load_certificate(keys / "server.key")
@@ -96,11 +97,7 @@ class Wire:
 
     def answers(self, correlation_id: str) -> list[dict[str, Any]]:
         """All answers to a command that have come."""
-        return [
-            body["payload"]
-            for topic, body in self.heard
-            if topic.startswith("scheduler.reply.") and body["attributes"].get("correlation_id") == correlation_id
-        ]
+        return self._answers.get(correlation_id, [])
 
     async def hear(self, topic: str) -> dict[str, Any]:
         """The next message of `topic`, after all that was heard before."""
@@ -119,4 +116,7 @@ class Wire:
         topic, body = await self._sub.recv_multipart()
         message = (topic.decode(), msgpack.unpackb(body))
         self.heard.append(message)
+        if message[0].startswith("scheduler.reply."):
+            correlation_id = message[1]["attributes"].get("correlation_id", "")
+            self._answers.setdefault(correlation_id, []).append(message[1]["payload"])
         return message
