@@ -242,8 +242,8 @@ class ExecutorActor(Actor):
         """The answer to a task's request; too late for one that has given up."""
         child = self.effects.children.get(reply.execution_id)
         future = child.info.replies.get(reply.correlation_id) if child is not None else None
-        if future is not None and not future.done():
-            self.effects.call(future.set_result, reply.payload)
+        if future is not None:
+            self.effects.call(_resolve, future, reply.payload)
 
     @handles(names.REGISTRY_CHANGED, Empty)
     def registry_changed(self, _: Empty) -> None:
@@ -261,3 +261,9 @@ class ExecutorActor(Actor):
             "seconds_max": self._seconds["max"],
             "caches": self._registry.cache_stats(),
         }
+
+
+def _resolve(future: "asyncio.Future[dict[str, Any]]", payload: dict[str, Any]) -> None:
+    """Only the first of several replies counts."""
+    if not future.done():
+        future.set_result(payload)

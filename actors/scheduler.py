@@ -156,13 +156,14 @@ class SchedulerActor(Actor):
         self._watch_clock(now)
         if self._stopping:
             return False
-        if self._wants_more(now):
-            self._reload()
         if self._horizon.held and self.clock.monotonic() >= self._next_release:
             self._release_held()
         self._horizon.advance(now)
         while self._horizon.ready and self._free() > 0 and len(self._claims) < CLAIMS_UNDER_WAY:
             self._claim(now, min(CLAIM_CHUNK, self._free()))
+        # After the claims, so that the answer knows of them.
+        if self._wants_more(now):
+            self._reload()
         return False
 
     def wake_at(self) -> float:

@@ -114,6 +114,7 @@ class StoreActor(Actor):
         self._database: Database | None = None
         self._alerts: dict[str, float] = {}
         self._published = 0
+        self._built = False
         self._next_housekeeping = self._next_heartbeat = self._next_mark = clock.monotonic()
         self.figures = {"commits": 0, "commands": 0, "refused": 0, "deduplicated": 0, "claimed": 0, "interrupted": 0}
 
@@ -126,6 +127,7 @@ class StoreActor(Actor):
         self._attempts = Attempts(self._unit, self._executions)
         self._runs = RunCommands(self._unit, self._tasks, self._executions)
         self._history = History(self._unit)
+        self._built = True
         self._recovery = Recovery(self._unit, self._tasks, self._executions, self._attempts, self._registry)
         self._clock_step = ClockStep(self._unit, self._tasks)
         self._unit.begin(self.clock.now_us())
@@ -180,10 +182,15 @@ class StoreActor(Actor):
         self._next_mark = self.clock.monotonic() + MARK_INTERVAL
 
     def abort_turn(self) -> None:
-        if self._database is not None:
-            self._database.rollback()
+        if self._database is None:
+            return
+        self._database.rollback()
+        if self._built:
             self._unit.reset()
             self._clock_step.reset()
+            self._executions.reset()
+            # At worst an alert is repeated.
+            self._alerts.clear()
 
     def _later(self, error: StoreError) -> Exception:
         """A busy or full database is waited for, anything else is a crash."""
@@ -220,13 +227,15 @@ class StoreActor(Actor):
         self._begin()
         assert self._database is not None
         self.figures["commands"] += 1
-        seen = self._database.one("seen_message", (request.message_id,))
+        # An id is its sender's own: another's must not be answered with what this one was told.
+        seen_as = f"{request.source}/{request.message_id}"
+        seen = self._database.one("seen_message", (seen_as,))
         if seen is not None:
             self.figures["deduplicated"] += 1
             self.reply_packed(request, seen[0])
             return
         body = msgpack.packb(self._apply(topic, request))
-        self._database.run("remember_message", (request.message_id, self._unit.now_us, body))
+        self._database.run("remember_message", (seen_as, self._unit.now_us, body))
         self.reply_packed(request, body)
 
     def _apply(self, topic: str, request: Request) -> dict[str, Any]:

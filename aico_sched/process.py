@@ -29,11 +29,17 @@ def run(settings: Settings) -> int:
 async def _serve(settings: Settings) -> int:
     service = SchedulerService(settings)
     loop = asyncio.get_running_loop()
+    signalled = asyncio.Event()
+
+    def stop() -> None:
+        signalled.set()
+        service.ask_to_stop()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, service.ask_to_stop)
+        loop.add_signal_handler(number, stop)
     try:
         starting = asyncio.create_task(service.start())
-        asked = asyncio.create_task(service.stop_asked.wait())
+        asked = asyncio.create_task(signalled.wait())
         await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
             # Asked to stop before it was up; a start that is cancelled leaves nothing running.

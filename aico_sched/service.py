@@ -96,7 +96,7 @@ class SchedulerService:
         self._announced = False
         self._router: Router | None = None
         self._supervisor: Supervisor | None = None
-        self.stop_asked = asyncio.Event()
+        self._stop_asked = asyncio.Event()
         self._rules = AccessRules.load()
         self.address: BusAddress | None = None
         self.server_public_key: str | None = None
@@ -124,6 +124,7 @@ class SchedulerService:
         """Open the bus and the database and start the actors. Does nothing if it runs already."""
         if self._supervisor is not None:
             return
+        self._stop_asked.clear()
         if not self.settings.scheduler.enabled:
             log.info("scheduler_disabled", hint="scheduler.enabled is false: nothing was started")
             return
@@ -141,7 +142,7 @@ class SchedulerService:
     async def stop(self) -> None:
         """Stop in order: no more commands, running tasks may finish for `scheduler.shutdown_grace` seconds, then are
         interrupted; everything is recorded and published before the bus closes. Safe to call twice."""
-        self.stop_asked.set()
+        self._stop_asked.set()
         if self._supervisor is not None:
             supervisor, self._supervisor = self._supervisor, None
             supervisor.tell("bridge", names.QUIESCE, Empty())
@@ -164,13 +165,13 @@ class SchedulerService:
 
     def ask_to_stop(self) -> None:
         """Let `wait` return; for signal handlers."""
-        self.stop_asked.set()
+        self._stop_asked.set()
 
     async def wait(self) -> None:
         """Until somebody asks for the end. Raises the error of an actor that is past saving."""
         if self._supervisor is None:
             return
-        waits = [asyncio.create_task(event.wait()) for event in (self.stop_asked, self._supervisor.failed)]
+        waits = [asyncio.create_task(event.wait()) for event in (self._stop_asked, self._supervisor.failed)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -14,8 +14,8 @@ MAX_NESTING: Final = 16
 """Maps and arrays inside one another, the envelope itself being the first level."""
 
 MAX_STRING_BYTES: Final = 64 * 1024
-MAX_ITEMS: Final = 10_000
-"""Entries of one array or map."""
+MAX_ITEMS: Final = 1_000
+"""Entries of one array or map. A decoder makes room for as many as a header says, before it has read one."""
 
 MAX_ID_CHARS: Final = 128
 MAX_NAME_CHARS: Final = 64

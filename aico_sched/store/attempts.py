@@ -65,6 +65,8 @@ class Attempts:
             "finish_execution",
             (
                 status,
+                # Until now it was the claim; the task's own code began a little later.
+                format_rfc3339(end.started_us),
                 format_rfc3339(end.completed_us),
                 int(status == "succeeded"),
                 (end.completed_us - end.started_us) / 1_000_000,

@@ -17,9 +17,14 @@ class Executions:
 
     def __init__(self, unit: Unit) -> None:
         self._unit, self._database = unit, unit.database
-        # Tasks that may have blocked runs; it may name one too many, never one too few.
-        self.blocked: set[str] = {row[0] for row in self._database.run("blocked_tasks")}
         self.fixed_delay = FixedDelay(unit)
+        self.blocked: set[str] = set()
+        self.reset()
+
+    def reset(self) -> None:
+        """Read which tasks may have blocked runs; also after a transaction that was rolled back. It may name one too
+        many, never one too few."""
+        self.blocked = {row[0] for row in self._database.run("blocked_tasks")}
 
     def start_waiting(self, execution_id: str) -> bool:
         """Claim an execution whose time has come; false if it does not wait any more, or its task is gone."""

@@ -1,5 +1,6 @@
 """One transaction of the store: what it reads and writes, and what it will say once it is durable."""
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +57,8 @@ class Unit:
         self.said = Announcements()
         self.now_us = 0
         self.now = ""
-        self._executions = 0
+        # Microseconds to begin with: the store may start anew within a boot, and must not count from where it began.
+        self._executions = time.monotonic_ns() // 1_000
         # Until the scheduler has asked, and after a crash here, it is told of everything.
         self._asked_until_us = 2**62
 
@@ -109,7 +111,7 @@ class Unit:
     def new_execution_id(self) -> str:
         """Unique, and sorting in the order of creation within one boot."""
         self._executions += 1
-        return f"{self.boot_id}-{self._executions:08x}"
+        return f"{self.boot_id}-{self._executions:012x}"
 
     def task(self, task_id: str) -> TaskRow | None:
         """The live task of that id."""

@@ -1,6 +1,7 @@
 """What no client of ours would send: each gets exactly one clear refusal, a line in the audit trail, and changes
 nothing; the service goes on as if nothing had been."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -247,12 +248,17 @@ async def test_an_answer_goes_only_to_its_asker(start: Any, wire_to: Any) -> Non
     assert [line["source"] for line in run.audit() if line["outcome"] == "permission_denied"] == ["mallory"]
 
 
-async def test_a_thousand_broken_messages_do_not_hold_up_the_next_good_one(run: Running, wire: Wire) -> None:
-    for number in range(1_000):
-        await wire.send(CREATE, {**GOOD, "timeout": number % 7 - 7}, message_id=f"m{number}", attributes={})
-    assert (await wire.ask(CREATE, GOOD))["ok"] is True
-    await wire.barrier()
-    assert all(len(wire.answers(f"m{number}")) == 1 for number in range(1_000))
+@pytest.mark.xfail(reason="reported: runtime.cell waits with input left lying, until the next heartbeat", strict=True)
+async def test_a_thousand_broken_messages_do_not_hold_up_the_next_good_one(start: Any, wire_to: Any) -> None:
+    """More than the mailboxes hold; no heartbeat comes to wake anybody up."""
+    run = await start(scheduler__heartbeat_interval=3600)
+    wire = await wire_to(run)
+    async with asyncio.timeout(4):
+        for number in range(2_000):
+            await wire.send(CREATE, {**GOOD, "timeout": number % 7 - 7}, message_id=f"m{number}", attributes={})
+        assert (await wire.ask(CREATE, GOOD))["ok"] is True
+        await wire.barrier()
+    assert all(len(wire.answers(f"m{number}")) == 1 for number in range(2_000))
     stats = await run.client.stats()
     assert all(actor["restarts"] == actor["dropped"] == 0 for actor in stats.actors.values())
 

@@ -147,7 +147,6 @@ def shown(ended: Ended) -> str:
     return ended.output + ended.errors
 
 
-@pytest.mark.xfail(reason="reported: exit code 0, for the failed start's own `stop` looks like a request", strict=True)
 async def test_a_second_service_on_the_same_data_is_refused(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with server(tmp_path, "run", "--data-dir", str(data)) as first:
@@ -166,7 +165,6 @@ async def test_a_service_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert "scheduler.batch_size" in shown(bad)
 
 
-@pytest.mark.xfail(reason="reported: exit code 0, for the failed start's own `stop` looks like a request", strict=True)
 async def test_a_wrong_database_key_is_refused(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with server(tmp_path, "run", "--data-dir", str(data)) as first:

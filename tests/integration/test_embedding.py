@@ -74,7 +74,6 @@ async def test_starting_and_stopping_twice_is_harmless_and_what_was_stopped_can_
             assert (await client.status("user.a")).task.task_id == "user.a"
 
 
-@pytest.mark.xfail(reason="reported: `stop_asked` stays set after `stop`", strict=True)
 async def test_a_stopped_service_can_be_started_again_and_waited_for(tmp_path: Path) -> None:
     service = SchedulerService(settings_for(tmp_path / "data"))
     async with asyncio.timeout(20):

@@ -44,7 +44,7 @@ RETURNING task_id, attempt, trigger, scheduled_for;
 
 -- name: finish_execution
 UPDATE task_executions
-SET status = ?, completed_at = ?, success = ?, duration_seconds = ?, result = ?, error_message = ?, reason = ?,
+SET status = ?, started_at = ?, completed_at = ?, success = ?, duration_seconds = ?, result = ?, error_message = ?, reason = ?,
     retry_count = attempt - 1
 WHERE execution_id = ? AND status = 'running' AND attempt = ?
 RETURNING task_id, trigger, scheduled_for;
