@@ -127,9 +127,9 @@ class StoreActor(Actor):
         self._attempts = Attempts(self._unit, self._executions)
         self._runs = RunCommands(self._unit, self._tasks, self._executions)
         self._history = History(self._unit)
-        self._built = True
         self._recovery = Recovery(self._unit, self._tasks, self._executions, self._attempts, self._registry)
         self._clock_step = ClockStep(self._unit, self._tasks)
+        self._built = True
         self._unit.begin(self.clock.now_us())
         self._clock_step.look_back()
         self.figures["interrupted"] = self._recovery.interrupt_unfinished()
