@@ -174,36 +174,37 @@ def with_a_tail(wire: Wire) -> tuple[bytes, str]:
     return msgpack.packb(envelope) + b"\x00", envelope["message_id"]
 
 
-@pytest.mark.parametrize(
-    ("make", "code"),
-    [
-        (lambda wire: (b"", ""), "invalid_message"),
-        (lambda wire: (b'{"json": true}', ""), "invalid_message"),
-        (lambda wire: (b"\xc1\xc1\xc1", ""), "invalid_message"),
-        (lambda wire: (msgpack.packb("just text"), ""), "invalid_message"),
-        (lambda wire: (msgpack.packb([1, 2, 3]), ""), "invalid_message"),
-        (lambda wire: (msgpack.packb({}), ""), "invalid_message"),
-        (cut_short, "invalid_message"),
-        (with_a_tail, "invalid_message"),
-        (lambda wire: (b"\x91" * 100_000, ""), "invalid_message"),
-        (with_more, "invalid_message"),
-        (packed_twice, "invalid_message"),
-        (lambda wire: with_config(wire, msgpack.ExtType(5, b"x")), "invalid_message"),
-        (lambda wire: with_config(wire, {1: 2}), "invalid_message"),
-        (lambda wire: with_config(wire, "y" * 100_000), "invalid_message"),
-        (lambda wire: with_config(wire, ["y" * 30_000] * 10), "too_large"),
-    ],
-    ids=[
-        "empty", "json", "garbage", "text", "array", "empty-map", "cut", "trailing", "deep", "extra-field", "twice",
-        "ext", "number-key", "long-string", "huge",
-    ],
-)  # fmt: skip
-async def test_a_body_that_cannot_be_read_is_refused_to_its_sender(
-    run: Running, wire: Wire, make: Callable[[Wire], tuple[bytes, str]], code: str
-) -> None:
+UNREADABLE: list[tuple[Callable[[Wire], tuple[bytes, str]], str]] = [
+    (lambda wire: (b"", ""), "invalid_message"),
+    (lambda wire: (b'{"json": true}', ""), "invalid_message"),
+    (lambda wire: (b"\xc1\xc1\xc1", ""), "invalid_message"),
+    (lambda wire: (msgpack.packb("just text"), ""), "invalid_message"),
+    (lambda wire: (msgpack.packb([1, 2, 3]), ""), "invalid_message"),
+    (lambda wire: (msgpack.packb({}), ""), "invalid_message"),
+    (cut_short, "invalid_message"),
+    (with_a_tail, "invalid_message"),
+    (lambda wire: (b"\x91" * 100_000, ""), "invalid_message"),
+    (with_more, "invalid_message"),
+    (packed_twice, "invalid_message"),
+    (lambda wire: with_config(wire, msgpack.ExtType(5, b"x")), "invalid_message"),
+    (lambda wire: with_config(wire, {1: 2}), "invalid_message"),
+    (lambda wire: with_config(wire, "y" * 100_000), "invalid_message"),
+    (lambda wire: with_config(wire, ["y" * 30_000] * 10), "too_large"),
+]
+
+
+async def test_a_body_that_cannot_be_read_is_refused_to_its_sender(run: Running, wire: Wire) -> None:
     await run.client.create("user.a", "interval:86400", task_class="demo.echo")
-    error = await provoke(run, wire, CREATE, *make(wire))
-    assert error["code"] == code
+    wrong = {}
+    for number, (make, code) in enumerate(UNREADABLE):
+        body, correlation_id = make(wire)
+        try:
+            found = (await provoke(run, wire, CREATE, body, correlation_id))["code"]
+        except AssertionError as failure:
+            found = str(failure).partition("\n")[0]
+        if found != code:
+            wrong[number, body[:40]] = found
+    assert wrong == {}
 
 
 @pytest.mark.parametrize(

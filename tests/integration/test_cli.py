@@ -61,22 +61,26 @@ async def test_every_command_works_against_a_running_service(run: Running, gate:
     assert [row["execution_id"] for row in logs["executions"]] == dead
     assert cancelled == {"execution_id": waiting, "status": "cancelled"}
 
-    assert (await cli("disable", "user.a"))["state"] == "disabled"
-    assert (await cli("enable", "user.a"))["state"] == "active"
-    assert (await cli("pause", "user.a", "--note", "why"))["note"] == "why"
-    assert (await cli("resume", "user.a"))["state"] == "active"
-    assert (await cli("update", "user.a", "--schedule", "@daily"))["schedule"] == "@daily"
-    done = await cli("trigger", "user.a", "--wait")
+    for number in range(7):
+        await run.client.create(f"user.x{number}", FAR, task_class="demo.echo", config={"x": 1})
+    await run.client.disable("user.x1")
+    await run.client.pause("user.x3")
+    changes = (
+        cli("disable", "user.x0"), cli("enable", "user.x1"), cli("pause", "user.x2", "--note", "why"),
+        cli("resume", "user.x3"), cli("update", "user.x4", "--schedule", "@daily"), cli("delete", "user.x5", "--yes"),
+        cli("trigger", "user.x6", "--wait"), cli("dead", "requeue", dead[0]), cli("dead", "discard", dead[1]),
+    )  # fmt: skip
+    *tasks, deleted, done, requeued, discarded = await asyncio.gather(*changes)
+    assert [task["state"] for task in tasks] == ["disabled", "active", "paused", "active", "active"]
+    assert (tasks[2]["note"], tasks[4]["schedule"], deleted["task_id"]) == ("why", "@daily", "user.x5")
     assert (done["status"], done["result"]["data"]) == ("succeeded", {"x": 1})
-    assert (await cli("dead", "requeue", dead[0]))["execution_id"] == dead[0]
-    assert (await cli("dead", "discard", dead[1]))["execution_id"] == dead[1]
+    assert (requeued["execution_id"], discarded["execution_id"]) == tuple(dead)
     watching = asyncio.create_task(cli("watch", "task.deleted", "-n", "1"))
     while (await run.client.health()).ready and not watching.done():
         # Until the watcher listens: it takes a while to start, and hears only what comes then.
         await run.client.create("user.w", FAR, task_class="demo.echo")
         await run.client.delete("user.w")
     assert (await watching)["payload"]["task_id"] == "user.w"
-    assert (await cli("delete", "user.a", "--yes"))["task_id"] == "user.a"
 
     plain = await asyncio.gather(*(cli(*words.split(), plain=True) for words in ("list", "health", "stats", "logs")))
     assert "user.g" in plain[0].output
