@@ -10,7 +10,7 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from aico_sched.schedule import Schedule, ScheduleError, parse_schedule
+from aico_sched.schedule import Schedule, ScheduleError, next_run, parse_schedule
 from aico_sched.schedule.instant import MAX_US
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import AFTER_RUN, NEVER, DueTask, Slot
@@ -179,7 +179,7 @@ def _following(schedule: Schedule, task: DueTask, chosen: int | None, newest: in
     if chosen is not None and task.options.get("fixed_delay"):
         return AFTER_RUN
     last = chosen if chosen is not None and _runs_all(task) else newest
-    return _within_end(schedule.next_after(last, task.anchor_us), task.options) or NEVER
+    return _within_end(next_run(schedule, last, task.anchor_us), task.options) or NEVER
 
 
 def _runs_all(task: DueTask) -> bool:

@@ -160,8 +160,10 @@ class Cell:
             self._undo_turn(actor)
             await self._postpone(error)
             return True
+        held_back = bool(self._outgoing)
         self._outgoing.flush()
-        if more or self._pending:
+        # Input was left lying while the sends found no room, and its wake-up is used up.
+        if more or self._pending or (held_back and not self._outgoing):
             await asyncio.sleep(0)
         elif self._stopping and not self._outgoing and actor.may_stop():
             return False

@@ -249,7 +249,6 @@ async def test_an_answer_goes_only_to_its_asker(start: Any, wire_to: Any) -> Non
     assert [line["source"] for line in run.audit() if line["outcome"] == "permission_denied"] == ["mallory"]
 
 
-@pytest.mark.xfail(reason="reported: runtime.cell waits with input left lying, until the next heartbeat", strict=True)
 async def test_a_thousand_broken_messages_do_not_hold_up_the_next_good_one(start: Any, wire_to: Any) -> None:
     """More than the mailboxes hold; no heartbeat comes to wake anybody up."""
     run = await start(scheduler__heartbeat_interval=3600)
