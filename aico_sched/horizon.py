@@ -59,8 +59,8 @@ class Horizon:
 
     @property
     def has_room(self) -> bool:
-        """Whether there is room for another window: half of what fits, so that windows are worth their query."""
-        return 2 * (len(self._items) - len(self._held_keys)) <= self._limit
+        """Whether there is room for a window: three quarters of all, because a query reads as much as fits."""
+        return 4 * (len(self._items) - len(self._held_keys)) <= self._limit
 
     def put_task(self, task: DueTask) -> None:
         """A task as it is now, in place of what was known of it, unless that was newer."""
