@@ -28,10 +28,15 @@ from aico_sched.topics.internal import (
 )
 
 CLAIM_CHUNK = 48
-"""Slots in one claim: many share a commit, and the store's turn over them stays near 10 ms, so that the first of many
-start while the rest are claimed."""
+"""Slots in the first claims of a burst: the store's turn over them is so short that the first tasks start while the
+rest are claimed. Each claim may hold as many as are under way already, up to `LONGEST_CLAIM`: in a large burst a slot
+then costs the store a fraction of what it costs alone."""
 
-CLAIMS_UNDER_WAY = 2
+LONGEST_CLAIM = 512
+CLAIMS_UNDER_WAY = 16
+"""Enough that a burst is claimed before its first runs end and want to be recorded."""
+
+CLAIMS_IN_TURN = 2
 LOOKAHEAD_US = 3_600 * 1_000_000
 CLOCK_STEP = 1.0
 """Seconds by which the wall clock must leave the monotonic one to count as having been set."""
@@ -159,12 +164,17 @@ class SchedulerActor(Actor):
         if self._horizon.held and self.clock.monotonic() >= self._next_release:
             self._release_held()
         self._horizon.advance(now)
-        while self._horizon.ready and self._free() > 0 and len(self._claims) < CLAIMS_UNDER_WAY:
-            self._claim(now, min(CLAIM_CHUNK, self._free()))
+        for _ in range(CLAIMS_IN_TURN):
+            if self._may_claim():
+                under_way = sum(self._claims.values())
+                self._claim(now, min(max(CLAIM_CHUNK, min(LONGEST_CLAIM, under_way)), self._free()))
         # After the claims, so that the answer knows of them.
         if self._wants_more(now):
             self._reload()
-        return False
+        return self._may_claim()
+
+    def _may_claim(self) -> bool:
+        return self._horizon.ready > 0 and self._free() > 0 and len(self._claims) < CLAIMS_UNDER_WAY
 
     def wake_at(self) -> float:
         due, monotonic = self._horizon.next_due_us(), self.clock.monotonic()

@@ -11,6 +11,7 @@ from aico_sched.planning import Defaults, WantedTask
 from aico_sched.runtime.actor import Actor, answers, handles, internal_error
 from aico_sched.runtime.cell import TryAgain
 from aico_sched.store.attempts import Attempts
+from aico_sched.store.bulk_claim import BulkClaim
 from aico_sched.store.clock_step import ClockStep
 from aico_sched.store.connection import Database
 from aico_sched.store.errors import StoreError
@@ -128,6 +129,7 @@ class StoreActor(Actor):
         self._runs = RunCommands(self._unit, self._tasks, self._executions)
         self._history = History(self._unit)
         self._recovery = Recovery(self._unit, self._tasks, self._executions, self._attempts, self._registry)
+        self._bulk_claim = BulkClaim(self._unit, self._executions, self._slots)
         self._clock_step = ClockStep(self._unit, self._tasks)
         self._built = True
         self._unit.begin(self.clock.now_us())
@@ -323,7 +325,7 @@ class StoreActor(Actor):
     def claim(self, claim: SlotsClaim) -> None:
         """Claim due slots and waiting runs, and start them once that is durable."""
         self._begin()
-        started = sum(self._slots.claim(Slot(*slot)) for slot in claim.slots)
+        started = self._bulk_claim.claim([Slot(*slot) for slot in claim.slots])
         started += sum(self._executions.start_waiting(execution_id) for execution_id in claim.runs)
         self.figures["claimed"] += started
         self.send(names.SLOTS_CLAIMED, SlotsClaimed(claim.claim_id, started))

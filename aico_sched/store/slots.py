@@ -29,7 +29,7 @@ class Slots:
         started. A slot that is no longer the task's next one (it was edited, or claimed before) is ignored."""
         row = self._take(slot)
         if row is None:
-            self._correct(slot.task_id)
+            self.correct(slot.task_id)
             return False
         if slot.missed:
             self._record_missed(slot)
@@ -41,7 +41,7 @@ class Slots:
             record_unserved(self._unit, "skipped", slot.task_id, scheduled_for, slot.reason)
         elif slot.action == "fail":
             self._fail_slot(slot, row)
-        self._look_ahead(slot, outcome)
+        self.look_ahead(slot, outcome)
         return outcome == "started"
 
     def _take(self, slot: Slot) -> tuple[Any, ...] | None:
@@ -61,7 +61,7 @@ class Slots:
             ),
         )
 
-    def _look_ahead(self, slot: Slot, outcome: str) -> None:
+    def look_ahead(self, slot: Slot, outcome: str) -> None:
         """What a claimed slot means for the task's next ones, now that its outcome is known."""
         if outcome == "skipped":
             task = TaskRow(*self._database.run("uncount_run", (slot.task_id,))[0])
@@ -78,7 +78,7 @@ class Slots:
             if outcome not in ("started", "queued"):
                 self._executions.fixed_delay.follow(slot.task_id, self._unit.now_us)
 
-    def _correct(self, task_id: str) -> None:
+    def correct(self, task_id: str) -> None:
         """The scheduler believes something about the task that is no longer so: tell it how things stand."""
         task = self._unit.task(task_id)
         if task is not None:

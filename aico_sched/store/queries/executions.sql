@@ -5,6 +5,17 @@ INSERT INTO task_executions (
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING;
 
+-- name: insert_runs
+INSERT INTO task_executions (task_id, execution_id, started_at, status, trigger, scheduled_for, attempt, priority, boot_id)
+SELECT value ->> 0, value ->> 1, ?1, 'running', 'schedule', value ->> 2, 1, value ->> 3, ?2 FROM json_each(?3)
+WHERE true
+ON CONFLICT DO NOTHING
+RETURNING execution_id;
+
+-- name: busy_tasks
+SELECT DISTINCT task_id FROM task_executions
+WHERE task_id IN (SELECT value FROM json_each(?)) AND status IN ('queued', 'running', 'retrying');
+
 -- name: active_executions
 SELECT execution_id, status, run_at FROM task_executions
 WHERE task_id = ? AND status IN ('queued', 'running', 'retrying') ORDER BY id;

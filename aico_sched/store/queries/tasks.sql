@@ -48,6 +48,19 @@ SET next_run = ?1, last_run = coalesce(?2, last_run), run_count = run_count + ?3
 WHERE task_id = ?5 AND revision = ?6 AND next_run = ?7
 RETURNING task_class, config, options, created_by, created_role, priority;
 
+-- name: take_slots
+UPDATE scheduled_tasks
+SET next_run = move.next_run, due_at = move.due_at, finished = move.finished, last_run = move.now,
+    run_count = run_count + 1
+FROM (
+    SELECT value ->> 0 AS task_id, value ->> 1 AS revision, value ->> 2 AS slot, value ->> 3 AS next_run,
+           value ->> 4 AS due_at, value ->> 5 AS finished, value ->> 6 AS now
+    FROM json_each(?)
+) AS move
+WHERE scheduled_tasks.task_id = move.task_id AND scheduled_tasks.revision = move.revision
+  AND scheduled_tasks.next_run = move.slot
+RETURNING task_id, task_class, config, options, created_by, created_role, priority;
+
 -- name: uncount_run
 UPDATE scheduled_tasks
 SET run_count = run_count - 1, last_run = (SELECT max(started_at) FROM task_executions WHERE task_id = ?1)
