@@ -3,7 +3,7 @@
 from aico_sched.json_text import decoded
 from aico_sched.planning import first_slot
 from aico_sched.schedule import format_rfc3339, parse_schedule
-from aico_sched.store.tasks import waiting_for
+from aico_sched.store.timing import waiting_for
 from aico_sched.store.unit import Unit
 
 

@@ -3,21 +3,19 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from aico_sched.json_text import compact, decoded
-from aico_sched.planning import check_options, checked_schedule, first_slot, jitter_offset, priority_of
-from aico_sched.schedule import Schedule, format_rfc3339, parse_rfc3339
+from aico_sched.json_text import compact
+from aico_sched.planning import check_options, checked_schedule, priority_of
+from aico_sched.schedule import format_rfc3339
 from aico_sched.store.records import TaskRow
+from aico_sched.store.timing import canonical, first_or_refuse, next_from_now, rescheduled, retimed, waiting_for
 from aico_sched.store.unit import Unit
-from aico_sched.store.unserved import give_up_due, record_unserved
+from aico_sched.store.unserved import give_up_due
 from aico_sched.topics import names
 from aico_sched.topics.commands import TaskOptions
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import AttemptCancel
 
 OPTION_NAMES = frozenset(TaskOptions.model_fields) - {"timezone"}
-
-TIMING = ("start_at", "end_at", "max_runs", "fixed_delay")
-"""The options that move a task's next run when they change; all others leave it where it is."""
 
 
 class Catalogue(Protocol):
@@ -60,11 +58,11 @@ class TaskCommands:
         schedule = checked_schedule(payload["schedule"], timezone)
         check_options(schedule, options)
         enabled = payload.get("enabled", True)
-        slot = _first(schedule, options, self._unit.now_us, self._unit.now_us)
+        slot = first_or_refuse(schedule, options, self._unit.now_us, self._unit.now_us)
         task = TaskRow(
             task_id=task_id,
             task_class=task_class,
-            schedule=_canonical(schedule),
+            schedule=canonical(schedule),
             config=_json(config),
             enabled=int(enabled),
             created_at=self._unit.now,
@@ -127,25 +125,9 @@ class TaskCommands:
         )
         schedule = checked_schedule(payload.get("schedule") or task.schedule, timezone)
         check_options(schedule, options)
-        updated = self._save(self._retimed(task, changed, schedule))
+        updated = self._save(retimed(self._unit, task, changed, schedule))
         self._unit.task_event(names.TASK_UPDATED, updated, sender.source)
         return updated.view(schedule.warnings)
-
-    def _retimed(self, task: TaskRow, changed: TaskRow, schedule: Schedule) -> TaskRow:
-        """`changed` with the next run it has from now on. One that nothing has to do with stays where it is, also one
-        that is due already."""
-        before, after = task.view()["options"], changed.view()["options"]
-        if _canonical(schedule) != task.schedule:
-            _first(schedule, after, self._unit.now_us, self._unit.now_us)
-            changed = changed._replace(schedule=_canonical(schedule), anchor=self._unit.now, finished=0)
-        elif (
-            changed.timezone == task.timezone
-            and changed.runnable == task.runnable
-            and all(before.get(name) == after.get(name) for name in TIMING)
-        ):
-            slot = None if task.next_run is None else parse_rfc3339(task.next_run)
-            return waiting_for(changed, slot)
-        return self._rescheduled(task, changed, schedule, "the task was changed before it could run")
 
     def enable(self, payload: Mapping[str, Any], sender: Sender) -> dict[str, Any]:
         """Let the schedule fire again."""
@@ -195,7 +177,7 @@ class TaskCommands:
             return task.view()
         if changed.runnable != task.runnable:
             schedule = checked_schedule(task.schedule, task.timezone)
-            changed = self._rescheduled(task, changed, schedule, "the task was stopped before it could run")
+            changed = rescheduled(self._unit, task, changed, schedule, "the task was stopped before it could run")
         updated = self._save(changed)
         self._unit.task_event(event, updated, sender.source)
         return updated.view()
@@ -204,36 +186,13 @@ class TaskCommands:
         """Its class is gone (`problem` says how) or has come back (None)."""
         changed = task._replace(available=int(problem is None), note=problem)
         schedule = checked_schedule(task.schedule, task.timezone)
-        updated = self._save(self._rescheduled(task, changed, schedule, problem or "its task class was missing"))
+        updated = self._save(rescheduled(self._unit, task, changed, schedule, problem or "its task class was missing"))
         event = names.TASK_AVAILABLE if problem is None else names.TASK_UNAVAILABLE
         self._unit.task_event(event, updated, "aico-sched")
 
-    def _rescheduled(self, before: TaskRow, task: TaskRow, schedule: Schedule, why: str) -> TaskRow:
-        """`task` with its next run as seen from now; what was due and is not any more is recorded as missed. A one-time
-        task that has run stays finished."""
-        after = self._next_from_now(task, schedule)
-        if before.next_run != after.next_run:
-            give_up_due(self._unit, before, checked_schedule(before.schedule, before.timezone), why)
-        if schedule.kind == "at" and after.finished and not task.finished:
-            moment = format_rfc3339(schedule.next_after(-(2**62)) or 0)
-            reason = "its time passed while the task was stopped, and the catch-up window is over"
-            record_unserved(self._unit, "missed", task.task_id, moment, reason, 1)
-        return after
-
-    def _next_from_now(self, task: TaskRow, schedule: Schedule) -> TaskRow:
-        options = task.view()["options"]
-        if not task.runnable or (schedule.kind == "at" and task.finished):
-            return waiting_for(task, None)
-        if task.run_count >= (options.get("max_runs") or float("inf")):
-            return waiting_for(task._replace(finished=1), None)
-        if options.get("fixed_delay") and self._unit.database.one("scheduled_active", (task.task_id,)):
-            return waiting_for(task._replace(finished=0), None)
-        slot = first_slot(schedule, options, self._unit.now_us, parse_rfc3339(task.anchor))
-        return waiting_for(task._replace(finished=int(slot is None and schedule.kind != "reboot")), slot)
-
     def resumed(self, task: TaskRow) -> TaskRow:
         """The task with a next run after all: what should have been its last run did not take place."""
-        return self._save(self._next_from_now(task, checked_schedule(task.schedule, task.timezone)))
+        return self._save(next_from_now(self._unit, task, checked_schedule(task.schedule, task.timezone)))
 
     def moved(self, task: TaskRow, slot: int | None, anchor_us: int) -> None:
         """Let the task wait for another slot: the clock that named the old one was wrong."""
@@ -283,19 +242,6 @@ class TaskCommands:
             self._unit.said.cancels.append(AttemptCancel(execution_id, "cancelled", reason))
 
 
-def waiting_for(task: TaskRow, slot: int | None) -> TaskRow:
-    """The task with this next slot, or with none."""
-    if slot is None:
-        return task._replace(next_run=None, due_at=None)
-    due = slot + jitter_offset(task.task_id, decoded(task.options))
-    return task._replace(next_run=format_rfc3339(slot), due_at=format_rfc3339(due))
-
-
-def _canonical(schedule: Schedule) -> str:
-    """The text to keep: as it was given, but `@reboot` as the query that looks for it spells it."""
-    return "@reboot" if schedule.kind == "reboot" else schedule.expression
-
-
 def cancel_waiting(unit: Unit, execution_id: str, reason: str) -> bool:
     """Drop an execution that waits; false if it does not wait (any more)."""
     row = unit.database.one("cancel_waiting", (unit.now, reason, execution_id))
@@ -314,18 +260,6 @@ def cancel_waiting(unit: Unit, execution_id: str, reason: str) -> bool:
         },
     )
     return True
-
-
-def _first(schedule: Schedule, options: Mapping[str, Any], now_us: int, anchor_us: int) -> int | None:
-    """The first slot of a new task; one that would never run is refused."""
-    slot = first_slot(schedule, options, now_us, anchor_us)
-    if slot is None and schedule.kind != "reboot":
-        message = (
-            f"{schedule.expression!r} never fires: its time has passed (beyond the catch-up window), or lies after "
-            "end_at"
-        )
-        raise CommandError(ErrorCode.INVALID_SCHEDULE, message, field="schedule")
-    return slot
 
 
 def _options(payload: Mapping[str, Any]) -> dict[str, Any]:

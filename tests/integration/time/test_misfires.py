@@ -148,3 +148,17 @@ async def test_what_waits_for_an_idle_machine_does_not_hold_up_the_rest(simulate
         await small.clock.advance(60)
         assert {len(await slots(small, f"user.idle{number}", "succeeded")) for number in range(30)} == {1}
         assert (await small.client.stats()).actors["scheduler"]["known_max"] <= 10 + 40
+
+
+async def test_a_backlog_larger_than_the_horizon_is_worked_through_in_due_order(simulate: Simulate) -> None:
+    async with simulate(scheduler__cache_size=10, scheduler__max_concurrent_tasks=3) as simulation:
+        for number in range(150):
+            schedule = f"{number * 7 % 60} {1 + number % 20} * * *"
+            await simulation.client.create(f"user.t{number:03}", schedule, task_class="demo.echo")
+        await simulation.restart(down=DAY - 60)
+        await simulation.clock.advance(30)
+        rows = (await simulation.client.executions(status="succeeded", limit=1_000)).executions
+        found = [row.scheduled_for for row in reversed(rows) if row.task_id.startswith("user.")]
+        assert len(found) == 150
+        assert found == sorted(found)
+        assert (await simulation.client.stats()).actors["scheduler"]["known_max"] <= 10
