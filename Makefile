@@ -6,6 +6,9 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
 EXAMPLES ?= 1000000
 
+# Test processes at one time; 0 runs the tests in one process, for a debugger.
+JOBS ?= auto
+
 # The first interpreter that runs, is of a version we support, and can make virtual environments. Each is run, not
 # only looked up: version managers put commands on the path that fail when they are called.
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
@@ -35,7 +38,7 @@ demo: $(STAMP)  ## run a real service and watch tasks created by another process
 	@$(BIN)/python -m aico_sched.demo
 
 test: $(STAMP)  ## run the whole test suite
-	@$(PYTEST) -q
+	@$(PYTEST) -q --numprocesses $(JOBS) --dist worksteal
 
 lint: $(STAMP)  ## check style and formatting
 	@$(BIN)/ruff check .
