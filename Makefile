@@ -16,7 +16,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	if $$name -c '$(FITS)' >/dev/null 2>&1; then command -v $$name; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types layers check coverage bench fuzz-cron torture long format clean
+.PHONY: help install node demo test lint types layers check coverage bench fuzz-cron torture long format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,10 +34,22 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+# Without Node the tests of the contract's other readers are skipped, and say so; CI has it.
+NODE_FOLDERS := tests/contract docs/examples/node
+NODE_STAMPS := $(NODE_FOLDERS:%=%/node_modules/.installed)
+
+node: $(NODE_STAMPS)  ## install what the JavaScript examples and contract tests need, where there is Node
+
+%/node_modules/.installed: %/package.json
+	@if command -v npm >/dev/null 2>&1; then \
+		echo "Installing into $*/node_modules" >&2; \
+		npm install --prefix $* --no-package-lock --no-audit --no-fund --ignore-scripts --silent && touch $@; \
+	fi
+
 demo: $(STAMP)  ## run a real service and watch tasks created by another process run (20 s)
 	@$(BIN)/python -m aico_sched.demo
 
-test: $(STAMP)  ## run the whole test suite
+test: $(STAMP) node  ## run the whole test suite
 	@$(PYTEST) -q --numprocesses $(JOBS) --dist worksteal
 
 lint: $(STAMP)  ## check style and formatting
@@ -74,5 +86,5 @@ format: $(STAMP)  ## mend style and formatting where a tool can
 	@$(BIN)/ruff format .
 
 clean:  ## remove everything that was made here
-	rm -rf $(VENV) build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(NODE_FOLDERS:%=%/node_modules) build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
