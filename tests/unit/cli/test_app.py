@@ -34,7 +34,8 @@ COMMANDS = walk(app)
 def test_the_commands_are_those_of_the_contract() -> None:
     expected = (
         "run bus list create update delete enable disable pause resume trigger cancel status logs stats health watch "
-        "next doctor version"
+        "apply "
+        "next doctor version contract "
     )
     assert {command[0] for command in COMMANDS if len(command) == 1} == set(expected.split())
     groups = {("dead", "list"), ("dead", "requeue"), ("dead", "discard"), ("registry", "list"), ("registry", "reload")}
