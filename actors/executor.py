@@ -5,15 +5,18 @@ import random
 import uuid
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
 
 from aico_sched.clock import Clock
+from aico_sched.data.source import DataSource
 from aico_sched.execution.attempt import Attempt, TaskLoader, broken, ended_unbegun, run_attempt
 from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor, handles
+from aico_sched.security import permissions
 from aico_sched.tasks.base import PermanentError
 from aico_sched.tasks.context import TaskPorts
 from aico_sched.topics import names
@@ -47,7 +50,8 @@ class Registry(TaskLoader, Protocol):
 class ExecutorActor(Actor):
     """Every attempt is a child task, so it outlives a crash of this actor; its end comes back as a message.
 
-    `may_publish` tells whether a role, of a creator by name, may publish a topic.
+    `may_publish` tells whether a role, of a creator by name, may publish a topic. `open_data` opens AICO's data for the
+    tasks that may see it.
     """
 
     name = "executor"
@@ -61,8 +65,10 @@ class ExecutorActor(Actor):
         *,
         max_concurrent: int,
         shutdown_grace: float,
+        open_data: Callable[[], AbstractAsyncContextManager[DataSource]] | None = None,
     ) -> None:
         super().__init__(clock)
+        self._open_data = open_data
         self._registry, self._data_dir, self._may_publish = registry, data_dir, may_publish
         self._limit, self._grace = max_concurrent, shutdown_grace
         self._waiting: deque[AttemptStart] = deque()
@@ -235,7 +241,8 @@ class ExecutorActor(Actor):
         async def hold() -> None:
             return
 
-        return TaskPorts(self.clock, report_progress, publish, request, hold)
+        open_data = self._open_data if _sees_data(start) else None
+        return TaskPorts(self.clock, report_progress, publish, request, hold, open_data=open_data)
 
     @handles(names.BUS_REPLY, BusReply)
     def replied(self, reply: BusReply) -> None:
@@ -261,6 +268,11 @@ class ExecutorActor(Actor):
             "seconds_max": self._seconds["max"],
             "caches": self._registry.cache_stats(),
         }
+
+
+def _sees_data(start: AttemptStart) -> bool:
+    """Whether the permissions of the task let it at AICO's data."""
+    return bool(permissions.capabilities(start.task_id, start.task_class) & {"database.system", "memory"})
 
 
 def _resolve(future: "asyncio.Future[dict[str, Any]]", payload: dict[str, Any]) -> None:

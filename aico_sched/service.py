@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -24,6 +25,7 @@ from aico_sched.bus.endpoint import BusEndpoint
 from aico_sched.bus.key_watch import KeyWatch
 from aico_sched.bus.local import LocalEndpoint
 from aico_sched.clock import Clock, SystemClock
+from aico_sched.data.source import DataSource
 from aico_sched.health import Thresholds
 from aico_sched.host import HostSampler, PsutilSampler
 from aico_sched.runtime.cell import Fault
@@ -37,7 +39,7 @@ from aico_sched.tasks.catalogue import Catalogue
 from aico_sched.tasks.registry import TaskRegistry
 from aico_sched.topics import names
 from aico_sched.topics.internal import Empty
-from aico_sched.wiring import Arrangements, Classes, defaults, make_broker, make_registry, open_database
+from aico_sched.wiring import Arrangements, Classes, defaults, make_broker, make_registry, open_data, open_database
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +73,7 @@ class SchedulerService:
 
     `start` raises what is wrong (a typed error that says what to do) and leaves nothing running. `wait` returns when
     `stop` was asked for, and raises when the service cannot go on. With `scheduler.enabled: false` it starts nothing.
+    `data` opens AICO's data for the tasks that work on it, instead of the database the settings name.
     """
 
     def __init__(
@@ -82,9 +85,11 @@ class SchedulerService:
         bus: PrivateBus | None = None,
         fault: Fault | None = None,
         open_store: Callable[[], Database] | None = None,
+        data: Callable[[], AbstractAsyncContextManager[DataSource]] | None = None,
     ) -> None:
         self.settings = settings
         self._open_store = open_store or (lambda: open_database(settings))
+        self._open_data = data or (lambda: open_data(settings))
         self._bus = bus
         self._clock = clock or SystemClock()
         self._sampler = sampler
@@ -288,6 +293,7 @@ class SchedulerService:
                 self._rules.may_publish,
                 max_concurrent=scheduler.max_concurrent_tasks,
                 shutdown_grace=scheduler.shutdown_grace,
+                open_data=self._open_data,
             )
 
         def scheduling() -> SchedulerActor:

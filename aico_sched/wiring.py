@@ -1,13 +1,16 @@
 """Made of the settings: what the composition root hands to the actors."""
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import zmq
 
 from aico_sched.bus.access import AccessRules
 from aico_sched.bus.broker import Broker
+from aico_sched.data.database import open_database as open_source
+from aico_sched.data.source import DataSource
 from aico_sched.planning import Defaults
-from aico_sched.security.database_key import database_key
+from aico_sched.security.database_key import database_key, secret_text
 from aico_sched.security.keys import KeyRing
 from aico_sched.settings import Settings
 from aico_sched.store.connection import Database
@@ -85,6 +88,15 @@ def open_database(settings: Settings) -> Database:
     """The database of the settings, with its key."""
     key_file = settings.store.key_file or settings.data_dir / "keys" / "database.key"
     return Database.open(settings.database_path, database_key(key_file), settings.store.synchronous)
+
+
+def open_data(settings: Settings) -> AbstractAsyncContextManager[DataSource]:
+    """AICO's data as the settings name it, for the length of a block."""
+    database, key_file = settings.data.database, settings.data.key_file
+    if database is None:
+        own = settings.store.key_file or settings.data_dir / "keys" / "database.key"
+        return open_source(settings.database_path, lambda: database_key(own))
+    return open_source(database, lambda: None if key_file is None else secret_text(key_file))
 
 
 def defaults(settings: Settings) -> Defaults:

@@ -42,10 +42,15 @@ def database_key(key_file: Path, environ: Mapping[str, str] | None = None) -> st
 
 
 def _read(key_file: Path) -> str:
-    mode = key_file.stat().st_mode
-    if mode & 0o077:
+    return _checked(secret_text(key_file), str(key_file))
+
+
+def secret_text(key_file: Path) -> str:
+    """What a key file holds. Raises `InvalidDatabaseKey` for a file others can read, OSError for one that is not
+    there."""
+    if key_file.stat().st_mode & 0o077:
         raise InvalidDatabaseKey(str(key_file), f"others may read it; run: chmod 600 {key_file}")
-    return _checked(key_file.read_text(encoding="ascii").strip(), str(key_file))
+    return key_file.read_text(encoding="ascii").strip()
 
 
 def _write_new(key_file: Path) -> None:

@@ -2,11 +2,19 @@
 
 from aico_sched.settings.errors import ConfigurationError
 from aico_sched.settings.loading import Settings
-from aico_sched.settings.sections import BusSettings, PathSettings, SchedulerSettings, StoreSettings, TaskSettings
+from aico_sched.settings.sections import (
+    BusSettings,
+    DataSettings,
+    PathSettings,
+    SchedulerSettings,
+    StoreSettings,
+    TaskSettings,
+)
 
 __all__ = [
     "BusSettings",
     "ConfigurationError",
+    "DataSettings",
     "PathSettings",
     "SchedulerSettings",
     "Settings",

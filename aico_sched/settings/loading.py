@@ -13,6 +13,7 @@ from aico_sched.settings import layers
 from aico_sched.settings.errors import ENVIRONMENT, from_validation, leaves
 from aico_sched.settings.sections import (
     BusSettings,
+    DataSettings,
     PathSettings,
     SchedulerSettings,
     StoreSettings,
@@ -28,6 +29,7 @@ class Settings(BaseModel):
     scheduler: SchedulerSettings
     bus: BusSettings
     store: StoreSettings
+    data: DataSettings
     paths: PathSettings
     tasks: dict[str, dict[str, TaskSettings]]
 

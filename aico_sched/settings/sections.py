@@ -130,6 +130,13 @@ class StoreSettings(Section):
     key_file: AnyPath | None
 
 
+class DataSettings(Section):
+    """`data:`, AICO's own data as the built-in tasks read and write it."""
+
+    database: AnyPath | None
+    key_file: AnyPath | None
+
+
 class PathSettings(Section):
     """`paths:`. `data_dir` is always resolved once the settings are loaded."""
 

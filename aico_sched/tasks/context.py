@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic_core import to_jsonable_python
 from structlog.typing import FilteringBoundLogger
 
 from aico_sched.clock import Clock, Timer
+from aico_sched.data.source import DataSource
 from aico_sched.tasks.plain import plain_copy
 from aico_sched.topics import limits, names
 
@@ -34,6 +36,7 @@ class TaskPorts:
     `report_progress` takes `{fraction: float | None, message: str, data: dict}` and must not block. `request` raises
     TimeoutError when no reply came in time. `hold` returns at once, or when a paused run may go on.
     `probe_database` writes and reads a row and returns what it measured; None where there is no database.
+    `open_data` opens AICO's data for the length of a block; None for tasks that may not see it.
     """
 
     clock: Clock
@@ -42,6 +45,7 @@ class TaskPorts:
     request: Callable[[str, dict[str, Any], float], Awaitable[dict[str, Any]]]
     hold: Callable[[], Awaitable[None]]
     probe_database: Callable[[], Awaitable[dict[str, Any]]] | None = None
+    open_data: Callable[[], AbstractAsyncContextManager[DataSource]] | None = None
 
 
 def public_topic(topic: str) -> str:
@@ -222,6 +226,16 @@ class TaskContext(Generic[ConfigT]):
     async def probe_database(self) -> dict[str, Any] | None:
         """What a write and a read of the service's database measured; None where the run has no database."""
         return None if self._ports.probe_database is None else await self._ports.probe_database()
+
+    def data(self) -> AbstractAsyncContextManager[DataSource]:
+        """AICO's data, open for the length of an `async with` block (`aico_sched.data.source.DataSource`).
+
+        Raises PermissionError for a task that is neither a system nor an agency task. Entering the block raises
+        `SourceError` if the data cannot be opened.
+        """
+        if self._ports.open_data is None:
+            raise PermissionError(f"{self.task_id} may not read AICO's data")
+        return self._ports.open_data()
 
     async def sleep(self, seconds: float) -> None:
         """Wait on the service's clock. A checkpoint too."""

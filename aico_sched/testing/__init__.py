@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 from aico_sched.testing.bus import MemoryBus, MemoryEndpoint
 from aico_sched.testing.clock import VirtualClock
 from aico_sched.testing.run_task import TaskRun, run_task
+from aico_sched.testing.source import MemorySource
 
 if TYPE_CHECKING:
     from aico_sched.testing.simulation import Simulation
 
-__all__ = ["MemoryBus", "MemoryEndpoint", "Simulation", "TaskRun", "VirtualClock", "run_task"]
+__all__ = ["MemoryBus", "MemoryEndpoint", "MemorySource", "Simulation", "TaskRun", "VirtualClock", "run_task"]
 
 
 def __getattr__(name: str) -> object:

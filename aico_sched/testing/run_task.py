@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from aico_sched.clock import Clock, SystemClock
+from aico_sched.data.source import DataSource
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext, TaskPorts
@@ -44,13 +46,15 @@ async def run_task(
     data_dir: Path | None = None,
     replies: Mapping[str, Reply] | None = None,
     probe_database: dict[str, Any] | None = None,
+    data: DataSource | None = None,
     deadline: float = 30.0,
 ) -> TaskRun:
     """Run `task_class` once as the service would: configuration copied and validated, a fresh instance.
 
     `replies` answers requests by topic; one without a reply raises TimeoutError in the task at once. Without
     `data_dir` the task's folder is a temporary one, gone when this returns. `probe_database` is what the database
-    answers a probe. After `deadline` seconds of real time the run is cancelled and `error` is a TimeoutError.
+    answers a probe. `data` is what `context.data()` opens (see `MemorySource`); without it the task may see none.
+    After `deadline` seconds of real time the run is cancelled and `error` is a TimeoutError.
     Raises `InvalidTaskConfig` when the class refuses `config`; whatever the task raises is in `TaskRun.error`.
     """
     run, used_clock = TaskRun(), clock or SystemClock()
@@ -64,7 +68,7 @@ async def run_task(
             trigger=trigger,
             config=bind_config(task_class, config or {}),
             data_dir=data_dir or Path(folder) / "data",
-            ports=_ports(run, used_clock, replies or {}, probe_database),
+            ports=_ports(run, used_clock, replies or {}, probe_database, data),
         )
         await _execute(task_class, context, run, deadline)
     return run
@@ -79,7 +83,13 @@ async def _execute(task_class: type[BaseTask], context: TaskContext[Any], run: T
     context.flush_progress()
 
 
-def _ports(run: TaskRun, clock: Clock, replies: Mapping[str, Reply], database: dict[str, Any] | None) -> TaskPorts:
+def _ports(
+    run: TaskRun,
+    clock: Clock,
+    replies: Mapping[str, Reply],
+    database: dict[str, Any] | None,
+    data: DataSource | None,
+) -> TaskPorts:
     async def publish(topic: str, payload: dict[str, Any], attributes: dict[str, str]) -> None:
         run.published.append((topic, payload))
 
@@ -96,4 +106,12 @@ def _ports(run: TaskRun, clock: Clock, replies: Mapping[str, Reply], database: d
     async def probe() -> dict[str, Any]:
         return dict(database or {})
 
-    return TaskPorts(clock, run.progress.append, publish, request, hold, probe if database is not None else None)
+    return TaskPorts(
+        clock,
+        run.progress.append,
+        publish,
+        request,
+        hold,
+        probe if database is not None else None,
+        None if data is None else lambda: nullcontext(data),
+    )

@@ -1,11 +1,13 @@
 """A whole service in virtual time, for tests of schedules: nothing sleeps, no port is opened."""
 
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from aico_sched.client import SchedulerClient
+from aico_sched.data.source import DataSource
 from aico_sched.host import HostSample
 from aico_sched.service import SchedulerService
 from aico_sched.settings import Settings
@@ -38,21 +40,30 @@ class Simulation:
 
     `folder` keeps database and keys, so that `restart` finds what was there. `settings` are those of `Settings.load`,
     such as `scheduler__task_modules=["my_tasks"]`. The client may do all (`role`). `play` is `VirtualClock`'s.
+    `data` is what `context.data()` opens in tasks that may see AICO's data.
     """
 
     def __init__(
-        self, folder: Path, *, start: datetime = START, play: float = 3_600.0, role: str = "admin", **settings: Any
+        self,
+        folder: Path,
+        *,
+        start: datetime = START,
+        play: float = 3_600.0,
+        role: str = "admin",
+        data: DataSource | None = None,
+        **settings: Any,
     ) -> None:
         self.clock = VirtualClock(start, play=play)
         self.host = CalmHost()
         self.bus = MemoryBus(role)
+        self._open_data = None if data is None else lambda: nullcontext(data)
         values = {"store__synchronous": "normal", "scheduler__timezone": "UTC", **settings}
         self.settings = Settings.load(environ={"AICO_SCHED_DATA_DIR": str(folder)}, **values)
         self.service = self._service()
         self.client = self._client()
 
     def _service(self) -> SchedulerService:
-        return SchedulerService(self.settings, clock=self.clock, sampler=self.host, bus=self.bus)
+        return SchedulerService(self.settings, clock=self.clock, sampler=self.host, bus=self.bus, data=self._open_data)
 
     def _client(self) -> SchedulerClient:
         return SchedulerClient(self.bus.endpoint("admin"), timeout=30.0)

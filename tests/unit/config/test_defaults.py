@@ -6,7 +6,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from aico_sched.settings import BusSettings, PathSettings, SchedulerSettings, Settings, StoreSettings
+from aico_sched.settings import BusSettings, DataSettings, PathSettings, SchedulerSettings, Settings, StoreSettings
 from aico_sched.settings.layers import defaults
 
 CORE = Path(__file__).parents[3] / "config" / "defaults" / "core.yaml"
@@ -59,7 +59,13 @@ def test_the_seeds_keys_stand_in_the_defaults_with_the_seeds_values() -> None:
 
 @pytest.mark.parametrize(
     ("section", "model"),
-    [("scheduler", SchedulerSettings), ("bus", BusSettings), ("store", StoreSettings), ("paths", PathSettings)],
+    [
+        ("scheduler", SchedulerSettings),
+        ("bus", BusSettings),
+        ("store", StoreSettings),
+        ("data", DataSettings),
+        ("paths", PathSettings),
+    ],
 )
 def test_the_file_and_the_model_have_the_same_keys(section: str, model: type[BaseModel]) -> None:
     assert list(defaults()[section]) == list(model.model_fields)

@@ -1,0 +1,1 @@
+"""Tasks that learn from what the user and the scheduler do."""
