@@ -13,7 +13,8 @@ import structlog
 
 from aico_sched.clock import Clock
 from aico_sched.data.source import DataSource
-from aico_sched.execution.attempt import Attempt, TaskLoader, broken, ended_unbegun, run_attempt
+from aico_sched.execution.attempt import Attempt, broken, ended_unbegun, run_attempt
+from aico_sched.execution.environments import Environments, TaskLoader
 from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor, handles
 from aico_sched.security import permissions
@@ -60,6 +61,7 @@ class ExecutorActor(Actor):
         self,
         clock: Clock,
         registry: Registry,
+        environments: Environments,
         data_dir: Path,
         may_publish: Callable[[str, str, str], bool],
         *,
@@ -69,7 +71,8 @@ class ExecutorActor(Actor):
     ) -> None:
         super().__init__(clock)
         self._open_data = open_data
-        self._registry, self._data_dir, self._may_publish = registry, data_dir, may_publish
+        self._registry, self._environments = registry, environments
+        self._data_dir, self._may_publish = data_dir, may_publish
         self._limit, self._grace = max_concurrent, shutdown_grace
         self._waiting: deque[AttemptStart] = deque()
         self._running = 0
@@ -121,8 +124,9 @@ class ExecutorActor(Actor):
         """The child task. It touches nothing of this instance but what never changes."""
         effects = self.effects
         try:
+            ports = self._ports(attempt)
             end = await run_attempt(
-                attempt, self._registry, self._ports(attempt), self._data_dir, self.clock, random.random
+                attempt, self._environments, self._registry, ports, self._data_dir, self.clock, random.random
             )
         except Exception as error:
             # A mistake of ours; without this the execution would look as if it ran for ever.
@@ -266,6 +270,7 @@ class ExecutorActor(Actor):
             "start_delay_ms_max": self._delay_ms_max,
             "seconds_total": self._seconds["total"],
             "seconds_max": self._seconds["max"],
+            "environments": self._environments.report(),
             "caches": self._registry.cache_stats(),
         }
 

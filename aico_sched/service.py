@@ -26,6 +26,7 @@ from aico_sched.bus.key_watch import KeyWatch
 from aico_sched.bus.local import LocalEndpoint
 from aico_sched.clock import Clock, SystemClock
 from aico_sched.data.source import DataSource
+from aico_sched.execution.environments import Environments
 from aico_sched.health import Thresholds
 from aico_sched.host import HostSampler, PsutilSampler
 from aico_sched.runtime.cell import Fault
@@ -39,7 +40,16 @@ from aico_sched.tasks.catalogue import Catalogue
 from aico_sched.tasks.registry import TaskRegistry
 from aico_sched.topics import names
 from aico_sched.topics.internal import Empty
-from aico_sched.wiring import Arrangements, Classes, defaults, make_broker, make_registry, open_data, open_database
+from aico_sched.wiring import (
+    Arrangements,
+    Classes,
+    defaults,
+    make_broker,
+    make_environments,
+    make_registry,
+    open_data,
+    open_database,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -101,6 +111,7 @@ class SchedulerService:
         self._announced = False
         self._router: Router | None = None
         self._supervisor: Supervisor | None = None
+        self._environments: Environments | None = None
         self._stop_asked = asyncio.Event()
         self._rules = AccessRules.load()
         self.address: BusAddress | None = None
@@ -152,6 +163,9 @@ class SchedulerService:
             supervisor, self._supervisor = self._supervisor, None
             supervisor.tell("bridge", names.QUIESCE, Empty())
             await supervisor.stop(STOP_ORDER)
+        if self._environments is not None:
+            environments, self._environments = self._environments, None
+            await environments.close()
         if self._router is not None:
             self._router.close()
             self._router = None
@@ -252,6 +266,7 @@ class SchedulerService:
         scheduler = settings.scheduler
         boot_id = f"{clock.now_us():014x}{secrets.token_hex(3)}"
         arrangements = Arrangements(settings)
+        environments = self._environments = make_environments(settings)
         claim_ids = iter(range(0, 2**62, 2**32))
 
         def registry() -> TaskRegistry:
@@ -289,6 +304,7 @@ class SchedulerService:
             return ExecutorActor(
                 clock,
                 Classes(registry()),
+                environments,
                 settings.data_dir / "task_data",
                 self._rules.may_publish,
                 max_concurrent=scheduler.max_concurrent_tasks,

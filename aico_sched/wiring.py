@@ -9,6 +9,8 @@ from aico_sched.bus.access import AccessRules
 from aico_sched.bus.broker import Broker
 from aico_sched.data.database import open_database as open_source
 from aico_sched.data.source import DataSource
+from aico_sched.execution.environments import Environments
+from aico_sched.execution.on_loop import LoopRunner
 from aico_sched.planning import Defaults
 from aico_sched.security.database_key import database_key, secret_text
 from aico_sched.security.keys import KeyRing
@@ -82,6 +84,11 @@ def make_broker(
         subscribe_port=bus.subscribe_port,
         rate_limit=bus.rate_limit,
     )
+
+
+def make_environments(settings: Settings) -> Environments:
+    """Where attempts run."""
+    return Environments({"loop": LoopRunner()})
 
 
 def open_database(settings: Settings) -> Database:

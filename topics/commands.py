@@ -59,6 +59,7 @@ Misfire = Literal["latest", "all", "skip"]
 Overlap = Literal["skip", "queue", "cancel_previous", "allow"]
 Delivery = Literal["at_least_once", "at_most_once"]
 MaxDeferAction = Literal["run", "skip", "fail"]
+Environment = Literal["auto", "loop", "thread", "process", "cluster"]
 
 
 def _unique(tags: list[str]) -> list[str]:
@@ -89,6 +90,16 @@ class RetryPolicy(Payload):
     jitter: Literal["none", "full"] | None = Field(default=None, description="default none")
 
 
+class TaskLimits(Payload):
+    """What one attempt may use. What exceeds a limit is ended; the attempt has failed."""
+
+    cpu_seconds: PositiveSeconds | None = Field(default=None, description="processor time; on the loop, of its steps")
+    memory_mb: int | None = Field(
+        default=None, ge=16, le=1_048_576, description="address space in megabytes; only in a process of its own"
+    )
+    query_seconds: PositiveSeconds | None = Field(default=None, description="time of each database query")
+
+
 class TaskOptions(Payload):
     """The options a task may carry, each with the service's default where it is absent or null."""
 
@@ -104,6 +115,7 @@ class TaskOptions(Payload):
     jitter: Seconds = Field(default=0.0, description="starts are spread over this many seconds, stable per task")
     timeout: PositiveSeconds | None = Field(default=None, description="seconds one attempt may take; default 300")
     retry: RetryPolicy | None = None
+    environment: Environment = Field(default="auto", description="where its code runs; auto: as its class says")
     priority: int | None = Field(default=None, ge=0, le=100, description="higher runs first; default by namespace")
     idle_only: bool | None = Field(default=None, description="start only while the machine is idle")
     max_defer: Seconds | None = Field(default=None, description="longest a start may be put off for lack of resources")
@@ -117,6 +129,8 @@ class TaskOptions(Payload):
     )
     owner: Annotated[str, StringConstraints(max_length=limits.MAX_NAME_CHARS)] | None = None
     tags: Tags = Field(default_factory=list)
+    # The last one: from here on the name is the field, not the module.
+    limits: TaskLimits | None = None
 
 
 class TaskCreate(TaskOptions):
@@ -143,6 +157,7 @@ class TaskUpdate(TaskOptions):
     jitter: Seconds | None = None  # type: ignore[assignment]
     on_max_defer: MaxDeferAction | None = None  # type: ignore[assignment]
     delivery: Delivery | None = None  # type: ignore[assignment]
+    environment: Environment | None = None  # type: ignore[assignment]
     tags: Tags | None = None  # type: ignore[assignment]
     revision: int | None = Field(
         default=None, ge=1, description="refused with `conflict` unless the task has this revision"

@@ -153,6 +153,8 @@ class AttemptStart(NamedTuple):
     trigger: str
     creator: str
     role: str
+    environment: str = "auto"
+    limits: dict[str, Any] | None = None
 
 
 class AttemptsStart(NamedTuple):
@@ -160,7 +162,8 @@ class AttemptsStart(NamedTuple):
 
 
 class AttemptEnd(NamedTuple):
-    """How an attempt ended. `retry_at_us` is 0 when it is not to be retried; `result` is JSON text."""
+    """How an attempt ended. `retry_at_us` is 0 when it is not to be retried; `result` is JSON text; `usage` is what it
+    used, as `execution.environments.Job` has it."""
 
     execution_id: str
     attempt: int
@@ -173,6 +176,7 @@ class AttemptEnd(NamedTuple):
     traceback: str | None
     retry_at_us: int
     reason: str | None
+    usage: dict[str, Any] | None = None
 
 
 class AttemptsEnded(NamedTuple):

@@ -45,6 +45,18 @@ def task_options(
     retry_jitter: Annotated[
         str | None, _option(metavar="none|full", help="Whether delays are drawn at random.")
     ] = None,
+    environment: Annotated[
+        str | None, _option(metavar="auto|loop|thread|process|cluster", help="Where its code runs.")
+    ] = None,
+    limit_cpu_seconds: Annotated[
+        float | None, _option(min=0, metavar="SECONDS", help="Processor time one attempt may use.")
+    ] = None,
+    limit_memory_mb: Annotated[
+        int | None, _option(min=16, metavar="MB", help="Memory one attempt may use; in a process of its own only.")
+    ] = None,
+    limit_query_seconds: Annotated[
+        float | None, _option(min=0, metavar="SECONDS", help="How long a query of the database may take.")
+    ] = None,
     priority: Annotated[int | None, _option(min=0, max=100, help="Higher runs first.")] = None,
     idle_only: Annotated[bool | None, _option(help="Start only while the machine is idle.")] = None,
     max_defer: Annotated[
@@ -64,9 +76,12 @@ def task_options(
     given = locals()
     retry = {name.removeprefix("retry_"): given.pop(name) for name in list(given) if name.startswith("retry_")}
     retry["max_attempts"] = retry.pop("attempts")
-    retry = {name: value for name, value in retry.items() if value is not None}
+    limits = {name.removeprefix("limit_"): given.pop(name) for name in list(given) if name.startswith("limit_")}
     options = {name: value for name, value in given.items() if value not in (None, [])}
-    return options | ({"retry": retry} if retry else {})
+    for name, group in (("retry", retry), ("limits", limits)):
+        if chosen := {key: value for key, value in group.items() if value is not None}:
+            options[name] = chosen
+    return options
 
 
 def option_defaults(given: list[str]) -> dict[str, Any]:

@@ -8,7 +8,16 @@ from pydantic import JsonValue, ValidationError
 
 from aico_sched.client.errors import from_validation, refusal
 from aico_sched.topics import names, views
-from aico_sched.topics.commands import Delivery, MaxDeferAction, Misfire, Overlap, Payload, RetryPolicy
+from aico_sched.topics.commands import (
+    Delivery,
+    Environment,
+    MaxDeferAction,
+    Misfire,
+    Overlap,
+    Payload,
+    RetryPolicy,
+    TaskLimits,
+)
 from aico_sched.topics.errors import ErrorCode
 from aico_sched.topics.registry import COMMANDS
 
@@ -35,6 +44,8 @@ class Options(TypedDict, total=False):
     jitter: float
     timeout: float | None
     retry: RetryPolicy | dict[str, Any] | None
+    environment: Environment
+    limits: TaskLimits | dict[str, Any] | None
     priority: int | None
     idle_only: bool | None
     max_defer: float | None

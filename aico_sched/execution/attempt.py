@@ -7,18 +7,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
-from pydantic import BaseModel
 
 from aico_sched.clock import Clock, Timeout, Timer
+from aico_sched.execution.environments import Environments, Job, RemoteFailure, TaskLoader
 from aico_sched.execution.retry import next_attempt_in
 from aico_sched.json_text import compact, decoded
 from aico_sched.security import permissions
-from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult
-from aico_sched.tasks.configuration import bind_config
-from aico_sched.tasks.context import TaskContext, TaskPorts
+from aico_sched.tasks.base import PermanentError, TaskResult
+from aico_sched.tasks.context import TaskPorts
 from aico_sched.tasks.errors import InvalidTaskConfig
 from aico_sched.topics import limits
 from aico_sched.topics.envelope import check_portable
@@ -33,13 +32,6 @@ RESULT_LEVELS = limits.MAX_NESTING - 5
 
 PERMANENT = (ValueError, TypeError, PermanentError, InvalidTaskConfig)
 """Errors after which the same attempt would fail the same way (the seeds' rule)."""
-
-
-class TaskLoader(Protocol):
-    """Where the class of a task comes from."""
-
-    def load(self, name: str) -> type[BaseTask]:
-        """The class; raises when it cannot be had."""
 
 
 @dataclass(slots=True)
@@ -59,6 +51,7 @@ class TaskFailed(Exception):
 
 async def run_attempt(
     attempt: Attempt,
+    environments: Environments,
     loader: TaskLoader,
     ports: TaskPorts,
     data_dir: Path,
@@ -68,18 +61,22 @@ async def run_attempt(
     """Run the attempt to its end and say how it ended. Cancelling the surrounding task ends it as `attempt.end_as`
     says, or as interrupted."""
     start, started_us = attempt.start, clock.now_us()
+    job = Job(start, ports, data_dir, loader)
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(
         task_id=start.task_id, execution_id=start.execution_id, attempt=start.attempt
     )
-    task_class: type[BaseTask] | None = None
     deadline: Timeout | None = None
+    slots: asyncio.Semaphore | None = None
     try:
+        _check_permission(start)
+        runner = environments.choose(job)
+        if runner.slots is not None:
+            await runner.slots.acquire()
+            slots, started_us = runner.slots, clock.now_us()
         with _insisting(clock, start.timeout + INSIST_EVERY):
             async with clock.timeout(start.timeout) as deadline:
-                _check_permission(start)
-                task_class = loader.load(start.task_class)
-                result = await _execute(task_class, _context(attempt, task_class, ports, data_dir))
+                result = await runner.run(job)
         if not result.success:
             raise TaskFailed(result.message or "the task said that it failed")
         end = _ended(attempt, started_us, clock, "succeeded", None, result=_json(result))
@@ -88,14 +85,17 @@ async def run_attempt(
             outcome, reason = attempt.end_as or ("interrupted", "the service stopped")
             end = _ended(attempt, started_us, clock, outcome, reason)
         else:
-            end = _failed(attempt, started_us, clock, draw, error, task_class)
+            end = _failed(attempt, started_us, clock, draw, error, job)
     except BaseException as error:
         # A SystemExit that left the task would end the loop, and a Rust panic is no Exception (facts.md).
-        end = _failed(attempt, started_us, clock, draw, error, task_class)
+        end = _failed(attempt, started_us, clock, draw, error, job)
+    finally:
+        if slots is not None:
+            slots.release()
     if deadline is not None and deadline.expired() and attempt.end_as is None:
         # Also when the task swallowed the cancellation and went on to return or to raise something of its own.
-        return _timed_out(attempt, started_us, clock, draw)
-    return end
+        end = _timed_out(attempt, started_us, clock, draw)
+    return end._replace(usage=job.usage)
 
 
 @contextmanager
@@ -130,14 +130,6 @@ def _check_permission(start: AttemptStart) -> None:
         raise PermanentError(decision.reason)
 
 
-async def _execute(task_class: type[BaseTask], context: TaskContext[BaseModel]) -> TaskResult:
-    """A fresh instance's one run; its last progress is out before its end is."""
-    try:
-        return TaskResult.of(await task_class().execute(context))
-    finally:
-        context.flush_progress()
-
-
 def ended_unbegun(attempt: Attempt, clock: Clock) -> AttemptEnd:
     """The end, as `attempt.end_as` says, of an attempt that never began."""
     assert attempt.end_as is not None
@@ -147,20 +139,6 @@ def ended_unbegun(attempt: Attempt, clock: Clock) -> AttemptEnd:
 def broken(attempt: Attempt, error: Exception, clock: Clock) -> AttemptEnd:
     """The end of an attempt whose running went wrong in our own code; it is not retried."""
     return _ended(attempt, clock.now_us(), clock, "failed", "the scheduler could not run it", error=error)
-
-
-def _context(attempt: Attempt, task_class: type[BaseTask], ports: TaskPorts, data_dir: Path) -> TaskContext[BaseModel]:
-    start = attempt.start
-    return TaskContext(
-        task_id=start.task_id,
-        execution_id=start.execution_id,
-        attempt=start.attempt,
-        scheduled_for_us=start.scheduled_for_us,
-        trigger=start.trigger,
-        config=bind_config(task_class, start.config),
-        data_dir=data_dir / start.task_id,
-        ports=ports,
-    )
 
 
 def _ended(
@@ -182,12 +160,22 @@ def _ended(
         started_us,
         now,
         result,
-        None if error is None else f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),
+        None if error is None else _type_of(error),
         None if error is None else _tail(str(error) or type(error).__name__),
-        None if error is None else _tail("".join(tracebacks.format_exception(error))),
+        None if error is None else _tail(_traceback_of(error)),
         0 if retry_in is None else now + int(retry_in * SECOND),
         reason,
     )
+
+
+def _type_of(error: BaseException) -> str:
+    if isinstance(error, RemoteFailure):
+        return error.error_type
+    return f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+
+
+def _traceback_of(error: BaseException) -> str:
+    return error.traceback if isinstance(error, RemoteFailure) else "".join(tracebacks.format_exception(error))
 
 
 def _timed_out(attempt: Attempt, started_us: int, clock: Clock, draw: Callable[[], float]) -> AttemptEnd:
@@ -204,10 +192,12 @@ def _failed(
     clock: Clock,
     draw: Callable[[], float],
     error: BaseException,
-    task_class: type[BaseTask] | None,
+    job: Job,
 ) -> AttemptEnd:
-    declared = task_class.permanent_errors if task_class is not None else ()
-    permanent = isinstance(error, (*PERMANENT, *declared))
+    if isinstance(error, RemoteFailure):
+        permanent = error.permanent
+    else:
+        permanent = isinstance(error, (*PERMANENT, *(job.loaded.permanent_errors if job.loaded is not None else ())))
     retry_in = _retry_in(attempt.start, permanent, draw)
     return _ended(attempt, started_us, clock, "failed", None, error=error, retry_in=retry_in)
 

@@ -91,6 +91,8 @@ class Executions:
                 trigger,
                 creator,
                 role,
+                options.get("environment") or "auto",
+                options.get("limits"),
             )
         )
         self.event(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from aico_sched.tasks.context import TaskContext
+from aico_sched.topics.commands import Environment
 
 
 class PermanentError(Exception):
@@ -92,6 +93,10 @@ class BaseTask(ABC):
 
     default_options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Defaults for this class's tasks, fields of `topics.commands.TaskOptions`: `timeout`, `idle_only`, …"""
+
+    environment: ClassVar[Environment] = "auto"
+    """Where the code runs unless the task's own option says so: `loop`; `thread`, with a loop of its own; `process`;
+    `cluster`. `auto` is the loop, and a thread for a `BlockingTask`."""
 
     @abstractmethod
     async def execute(self, context: TaskContext[Any]) -> TaskResult | dict[str, Any] | None:

@@ -141,6 +141,15 @@ class TaskContext(Generic[ConfigT]):
         self._raise_if_cancelled()
         await self._ports.hold()
 
+    async def held(self) -> None:
+        """Wait while the run is paused; for runs whose cancellation somebody else looks after."""
+        await self._ports.hold()
+
+    async def pause(self, seconds: float) -> None:
+        """As `sleep`, for runs whose cancellation somebody else looks after."""
+        await self._ports.clock.sleep(seconds)
+        await self._ports.hold()
+
     def _raise_if_cancelled(self) -> None:
         # A cancel is delivered once and can be swallowed by an `except` in the task; the count stays.
         current = asyncio.current_task()

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, PydanticUserError, ValidationError
 
 from aico_sched.tasks import user_code
 from aico_sched.tasks.base import BaseTask
-from aico_sched.topics.commands import TaskOptions
+from aico_sched.tasks.blocking import BlockingTask
+from aico_sched.topics.commands import Environment, TaskOptions
 
 
 class LoadProblem(Exception):
@@ -76,12 +77,26 @@ def _problem(task_class: type[BaseTask], name: str) -> str | None:
     if getattr(task_class, "name", None) != name:
         return f"the class names itself {getattr(task_class, 'name', None)!r}, not {name!r}"
     if not inspect.iscoroutinefunction(task_class.execute):
-        return "execute must be a coroutine function (async def)"
+        return "execute must be a coroutine function (async def); code that blocks goes into `run` of a BlockingTask"
     if inspect.isabstract(task_class):
         return f"it is abstract: {', '.join(sorted(task_class.__abstractmethods__))} missing"
     if not (isinstance(task_class.Config, type) and issubclass(task_class.Config, BaseModel)):
         return "Config must be a pydantic model class"
-    return _settings_problem(task_class) or _construction_problem(task_class)
+    return _environment_problem(task_class) or _settings_problem(task_class) or _construction_problem(task_class)
+
+
+def _environment_problem(task_class: type[BaseTask]) -> str | None:
+    environment: object = task_class.environment
+    if environment not in get_args(Environment):
+        return f"environment must be one of {', '.join(get_args(Environment))}"
+    if issubclass(task_class, BlockingTask):
+        if inspect.iscoroutinefunction(task_class.run):
+            return "run of a BlockingTask must be a plain function (def)"
+        if task_class.execute is not BlockingTask.execute:
+            return "a BlockingTask has run and no execute of its own"
+        if environment == "loop":
+            return "a BlockingTask cannot run on the loop"
+    return None
 
 
 def _settings_problem(task_class: type[BaseTask]) -> str | None:

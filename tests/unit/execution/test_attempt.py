@@ -13,6 +13,8 @@ import structlog
 from pydantic import BaseModel, ConfigDict
 
 from aico_sched.execution.attempt import Attempt, broken, ended_unbegun, run_attempt
+from aico_sched.execution.environments import Environments
+from aico_sched.execution.on_loop import LoopRunner
 from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult, TransientError
 from aico_sched.tasks.context import TaskPorts
 from aico_sched.topics import limits
@@ -83,7 +85,8 @@ class Runner:
         async def hold() -> None: ...
 
         ports = TaskPorts(self.clock, self.progress.append, publish, request, hold)
-        attempt = run_attempt(self.attempt, self, ports, self.folder, self.clock, lambda: 0.5)
+        environments = Environments({"loop": LoopRunner()})
+        attempt = run_attempt(self.attempt, environments, self, ports, self.folder, self.clock, lambda: 0.5)
         return asyncio.create_task(attempt)
 
 
