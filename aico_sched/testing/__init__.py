@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from aico_sched.testing.assertions import assert_not_scheduled, assert_ran, assert_scheduled
 from aico_sched.testing.bus import MemoryBus, MemoryEndpoint
 from aico_sched.testing.clock import VirtualClock
 from aico_sched.testing.run_task import TaskRun, run_task
@@ -11,7 +12,18 @@ from aico_sched.testing.source import MemorySource
 if TYPE_CHECKING:
     from aico_sched.testing.simulation import Simulation
 
-__all__ = ["MemoryBus", "MemoryEndpoint", "MemorySource", "Simulation", "TaskRun", "VirtualClock", "run_task"]
+__all__ = [
+    "MemoryBus",
+    "MemoryEndpoint",
+    "MemorySource",
+    "Simulation",
+    "TaskRun",
+    "VirtualClock",
+    "assert_not_scheduled",
+    "assert_ran",
+    "assert_scheduled",
+    "run_task",
+]
 
 
 def __getattr__(name: str) -> object:
