@@ -59,11 +59,18 @@ class SchedulerActor(Actor):
     name = "scheduler"
 
     def __init__(
-        self, clock: Clock, *, timezone: str, cache_size: int, longest_sleep: float, first_claim_id: int
+        self,
+        clock: Clock,
+        *,
+        timezone: str,
+        cache_size: int,
+        longest_sleep: float,
+        priority_aging: float,
+        first_claim_id: int,
     ) -> None:
         super().__init__(clock)
         self._timezone, self._cache_size, self._longest_sleep = timezone, cache_size, longest_sleep
-        self._horizon = Horizon(cache_size)
+        self._horizon = Horizon(cache_size, int(priority_aging * SECOND))
         self._loading = self._outdated = False
         # Claims of the instance before this one may still be answered; theirs must not be taken for ours.
         self._claim_id = first_claim_id

@@ -1,7 +1,7 @@
 """The near horizon: what is due soon, in memory, in due order. Pure: time is an argument.
 
-It holds tasks (by their next slot) and waiting runs. What has come due moves to `ready`, ordered by priority and
-then by due time, until there is capacity for it; what must not start yet although it is due is `held`. Adding and
+It holds tasks (by their next slot) and waiting runs. What has come due moves to `ready`, ordered by priority and by how
+long it has waited, until there is capacity for it; what must not start yet although it is due is `held`. Adding and
 taking cost O(log n).
 """
 
@@ -33,13 +33,16 @@ class Item(NamedTuple):
 
 class Horizon:
     """Tasks and runs that are due up to `until_us`, at most `limit` of them and those held; what is due later is left
-    in the store. Of two words on a task the one with the higher revision counts, then the one with the later slot."""
+    in the store. Of two words on a task the one with the higher revision counts, then the one with the later slot.
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    `aging_us` of waiting count as much as one point of priority, so that nothing starves however much of higher
+    priority comes due: all age alike, so the order of two items never changes and is one number, see `rank`."""
+
+    def __init__(self, limit: int, aging_us: int) -> None:
+        self._limit, self._aging_us = limit, aging_us
         self._items: dict[str, Item] = {}
         self._heap: list[tuple[int, str]] = []
-        self._ready: list[tuple[int, int, str]] = []
+        self._ready: list[tuple[int, str]] = []
         self._ready_keys: set[str] = set()
         self._held_keys: set[str] = set()
         self.until_us = 0
@@ -61,6 +64,10 @@ class Horizon:
     def has_room(self) -> bool:
         """Whether there is room for a window: three quarters of all, because a query reads as much as fits."""
         return 4 * (len(self._items) - len(self._held_keys)) <= self._limit
+
+    def rank(self, item: Item) -> int:
+        """Lower goes first: when the item came due, moved ahead by what its priority is worth."""
+        return item.due_us - item.priority * self._aging_us
 
     def put_task(self, task: DueTask) -> None:
         """A task as it is now, in place of what was known of it, unless that was newer."""
@@ -146,20 +153,18 @@ class Horizon:
 
     def _make_ready(self, item: Item) -> None:
         self._ready_keys.add(item.key)
-        heapq.heappush(self._ready, (-item.priority, item.due_us, item.key))
+        heapq.heappush(self._ready, (self.rank(item), item.key))
         if len(self._ready) > 2 * len(self._ready_keys) + _SLACK:
             live = (self._items[key] for key in self._ready_keys)
-            self._ready = [(-item.priority, item.due_us, item.key) for item in live]
+            self._ready = [(self.rank(item), item.key) for item in live]
             heapq.heapify(self._ready)
 
     def next_ready(self) -> Item | None:
         """Take the most urgent due item out of the horizon."""
         while self._ready:
-            entry = heapq.heappop(self._ready)
-            if entry[2] in self._ready_keys:
-                item = self._items[entry[2]]
-                if entry == (-item.priority, item.due_us, item.key):
-                    return self.take(item.key)
+            rank, key = heapq.heappop(self._ready)
+            if key in self._ready_keys and rank == self.rank(self._items[key]):
+                return self.take(key)
         return None
 
     def next_due_us(self) -> int | None:

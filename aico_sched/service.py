@@ -318,6 +318,7 @@ class SchedulerService:
                 timezone=settings.timezone,
                 cache_size=scheduler.cache_size,
                 longest_sleep=scheduler.scheduler_interval,
+                priority_aging=scheduler.priority_aging,
                 first_claim_id=next(claim_ids),
             )
 

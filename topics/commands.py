@@ -235,6 +235,7 @@ class DeadList(Page):
     """`scheduler.dead.list`: executions that failed for good, newest first, with every attempt."""
 
     task_id: TaskId | None = None
+    execution_id: Identifier | None = Field(default=None, description="only this one")
 
 
 class DeadRef(Payload):

@@ -108,8 +108,14 @@ class BackfillView(Payload):
 
 
 class DeadLetterView(Payload):
+    """An execution that failed for good, with all that is needed to see why. `config` is what its last attempt ran
+    with; a requeued one runs with its task's present configuration."""
+
     execution_id: str
     task_id: str
+    task_class: str
+    trigger: Trigger
+    scheduled_for: str
     died_at: str
     reason: str
     config: dict[str, JsonValue]

@@ -1,9 +1,11 @@
 """Commands about executions: what ran, what failed for good, and the registry of what can run."""
 
+import json
 from typing import Annotated, Any
 
 import typer
 
+from aico_sched.cli.errors import Failure
 from aico_sched.cli.output import local_time, short
 from aico_sched.cli.session import Session, online
 from aico_sched.cli.tasks import show_executions
@@ -102,8 +104,35 @@ async def list_dead(
 
 
 @online(dead)
+async def show(on: Session, execution_id: ExecutionId) -> None:
+    """Show one: what it ran with, and every attempt's error and traceback."""
+    found = (await on.request(names.DEAD_LIST, execution_id=execution_id, limit=1))["dead"]
+    if not found:
+        raise Failure("execution_not_found", f"there is no dead letter {execution_id}")
+    letter = found[0]
+    if on.out.as_json:
+        on.out.json(letter)
+        return
+    on.out.fields(
+        (
+            ("execution", letter["execution_id"]),
+            ("task", letter["task_id"]),
+            ("class", letter["task_class"]),
+            ("trigger", letter["trigger"]),
+            ("scheduled for", local_time(letter["scheduled_for"])),
+            ("died", local_time(letter["died_at"])),
+            ("reason", letter["reason"]),
+            ("config", json.dumps(letter["config"], ensure_ascii=False)),
+        )
+    )
+    for attempt in letter["attempts"]:
+        on.out.line("")
+        _show_attempt(on, execution_id, attempt)
+
+
+@online(dead)
 async def requeue(on: Session, execution_id: ExecutionId) -> None:
-    """Run one again, with the configuration it had."""
+    """Run one again, with the configuration its task has now."""
     result = await on.request(names.DEAD_REQUEUE, execution_id=execution_id)
     if on.out.as_json:
         on.out.json(result)

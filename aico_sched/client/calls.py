@@ -186,9 +186,12 @@ def cancel(execution_id: str, *, reason: str | None = None) -> Call[views.Cancel
     return _call(names.EXECUTION_CANCEL, views.CancelView, _given(execution_id=execution_id, reason=reason))
 
 
-def dead_list(*, task_id: str | None = None, limit: int = 100, cursor: str | None = None) -> Call[views.DeadPage]:
-    """Executions that failed for good, newest first."""
-    return _call(names.DEAD_LIST, views.DeadPage, _given(task_id=task_id, limit=limit, cursor=cursor))
+def dead_list(
+    *, task_id: str | None = None, execution_id: str | None = None, limit: int = 100, cursor: str | None = None
+) -> Call[views.DeadPage]:
+    """Executions that failed for good, newest first, each with every attempt's error and traceback."""
+    asked = _given(task_id=task_id, execution_id=execution_id, limit=limit, cursor=cursor)
+    return _call(names.DEAD_LIST, views.DeadPage, asked)
 
 
 def dead_requeue(execution_id: str) -> Call[views.ExecutionStarted]:

@@ -13,7 +13,7 @@ import structlog
 
 from aico_sched.clock import Clock, Timeout, Timer
 from aico_sched.execution.environments import Environments, Job, RemoteFailure, TaskLoader
-from aico_sched.execution.retry import next_attempt_in
+from aico_sched.execution.retry import is_permanent, next_attempt_in
 from aico_sched.json_text import compact, decoded
 from aico_sched.security import permissions
 from aico_sched.tasks.base import PermanentError, TaskResult
@@ -197,7 +197,9 @@ def _failed(
     if isinstance(error, RemoteFailure):
         permanent = error.permanent
     else:
-        permanent = isinstance(error, (*PERMANENT, *(job.loaded.permanent_errors if job.loaded is not None else ())))
+        loaded = job.loaded
+        declared, transient = ((), ()) if loaded is None else (loaded.permanent_errors, loaded.transient_errors)
+        permanent = is_permanent(type(error), declared, transient, PERMANENT)
     retry_in = _retry_in(attempt.start, permanent, draw)
     return _ended(attempt, started_us, clock, "failed", None, error=error, retry_in=retry_in)
 

@@ -1,7 +1,29 @@
 """Whether and when a failed attempt is tried again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
+
+
+def is_permanent(
+    error: type[BaseException],
+    permanent: Collection[type[BaseException]],
+    transient: Collection[type[BaseException]],
+    always: Collection[type[BaseException]],
+) -> bool:
+    """Whether the same attempt would fail the same way.
+
+    A task declares `permanent` and `transient` classes; `always` are those that are permanent by rule. The class
+    that is closest to the error's own decides. Of one that is declared both ways `permanent` counts, and what the task declares
+    counts more than the rule.
+    """
+    for ancestor in error.__mro__:
+        if ancestor in permanent:
+            return True
+        if ancestor in transient:
+            return False
+        if ancestor in always:
+            return True
+    return False
 
 
 def retry_delay(policy: Mapping[str, Any], attempt: int, draw: Callable[[], float]) -> float:

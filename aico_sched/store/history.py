@@ -71,7 +71,9 @@ class History:
         """`scheduler.dead.list`, newest first, each with its attempts."""
         limit = payload.get("limit", 100)
         died_at, _, execution_id = (payload.get("cursor") or "").partition("/")
-        parameters = (payload.get("task_id") or "", died_at, execution_id, limit + 1)
+        parameters = (
+            payload.get("task_id") or "", died_at, execution_id, limit + 1, payload.get("execution_id") or ""
+        )  # fmt: skip
         rows = [DeadRow(*row) for row in self._database.run("list_dead", parameters)]
         letters = _fitting(
             {**row._asdict(), "config": decoded(row.config), "attempts": self._attempts(row.execution_id)}

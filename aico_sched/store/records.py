@@ -154,13 +154,16 @@ class AttemptRow(NamedTuple):
 
 
 class DeadRow(NamedTuple):
-    """A row of `dead_letters`."""
+    """A row of `scheduler_dead_letters`, with what its task and its execution say of it."""
 
     execution_id: str
     task_id: str
     died_at: str
     reason: str
     config: str
+    task_class: str
+    trigger: str
+    scheduled_for: str
 
 
 def _decoded(text: str | None) -> Any:

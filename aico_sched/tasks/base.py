@@ -91,6 +91,11 @@ class BaseTask(ABC):
     permanent_errors: ClassVar[tuple[type[BaseException], ...]] = ()
     """Exceptions after which retrying is pointless, besides ValueError, TypeError and `PermanentError`."""
 
+    transient_errors: ClassVar[tuple[type[BaseException], ...]] = ()
+    """Exceptions after which the run is retried although they are a kind of ValueError, TypeError or `PermanentError`,
+    such as `json.JSONDecodeError` of a server's half answer. Of two that fit, the one closer to the error's own class
+    counts."""
+
     default_options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Defaults for this class's tasks, fields of `topics.commands.TaskOptions`: `timeout`, `idle_only`, …"""
 

@@ -103,9 +103,12 @@ def _settings_problem(task_class: type[BaseTask]) -> str | None:
     schedule: object = task_class.default_schedule
     if not (schedule is None or isinstance(schedule, str)):
         return "default_schedule must be a string or None"
-    errors: object = task_class.permanent_errors
-    if not isinstance(errors, tuple) or not all(isinstance(e, type) and issubclass(e, BaseException) for e in errors):
-        return "permanent_errors must be a tuple of exception types"
+    for name in ("permanent_errors", "transient_errors"):
+        errors: object = getattr(task_class, name)
+        if not isinstance(errors, tuple) or not all(
+            isinstance(e, type) and issubclass(e, BaseException) for e in errors
+        ):
+            return f"{name} must be a tuple of exception types"
     try:
         class_options(task_class)
     except (ValidationError, TypeError, ValueError) as error:

@@ -122,7 +122,7 @@ def heap(count: int) -> list[Measure]:
     """Adding to the horizon and taking from it, per item, at a size."""
     tasks = [DueTask(f"user.t{n}", 1, n, "interval:60", "UTC", 0, 30, {}, 0) for n in range(count)]
     random.Random(1).shuffle(tasks)
-    horizon = Horizon(count)
+    horizon = Horizon(count, 6_000_000)
     horizon.until_us = count
     started = time.perf_counter()
     for task in tasks:

@@ -12,6 +12,7 @@ from aico_sched.topics.internal import DueRun, DueTask
 
 UNTIL = 1_000
 LIMIT = 40
+AGING = 3
 names = st.sampled_from([f"t{number}" for number in range(8)])
 times = st.integers(1, UNTIL + 200)
 priorities = st.sampled_from([10, 50, 90])
@@ -46,7 +47,7 @@ class Model:
 class HorizonMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
-        self.horizon, self.model = Horizon(LIMIT), Model()
+        self.horizon, self.model = Horizon(LIMIT, AGING), Model()
         self.horizon.until_us = UNTIL
         self.now = 0
 
@@ -84,7 +85,7 @@ class HorizonMachine(RuleBasedStateMachine):
 
     def expected(self) -> Item | None:
         ready = [self.model.items[key] for key in self.model.ready]
-        return min(ready, key=lambda item: (-item.priority, item.due_us, item.key), default=None)
+        return min(ready, key=lambda item: (item.due_us - AGING * item.priority, item.key), default=None)
 
     @rule(hold=st.booleans())
     def next_ready(self, hold: bool) -> None:
@@ -131,7 +132,7 @@ TestHorizon.settings = settings(deadline=None, max_examples=150, stateful_step_c
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 100), st.integers(1, 200)), max_size=200))
 def test_trimming_keeps_what_is_due_first_and_says_from_when_on_to_ask(puts: list[tuple[int, int]]) -> None:
-    horizon = Horizon(10)
+    horizon = Horizon(10, AGING)
     horizon.until_us = 1_000
     known: dict[str, int] = {}
     for revision, (name, due) in enumerate(puts):
@@ -148,7 +149,7 @@ def test_trimming_keeps_what_is_due_first_and_says_from_when_on_to_ask(puts: lis
 
 
 def test_the_heaps_do_not_grow_with_the_number_of_changes() -> None:
-    horizon = Horizon(1_000)
+    horizon = Horizon(1_000, AGING)
     horizon.until_us = 10**9
     for revision in range(5_000):
         for name in ("a", "b"):

@@ -14,7 +14,7 @@ def due(task_id: str, at: int, *, revision: int = 1, priority: int = 30, **optio
 
 
 def horizon(limit: int = 100) -> Horizon:
-    made = Horizon(limit)
+    made = Horizon(limit, 10**6)
     made.until_us = FAR
     return made
 

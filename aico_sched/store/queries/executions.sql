@@ -132,8 +132,11 @@ SELECT * FROM scheduler_dead_letters WHERE execution_id = ?;
 DELETE FROM scheduler_dead_letters WHERE execution_id = ?;
 
 -- name: list_dead
-SELECT * FROM scheduler_dead_letters WHERE (?1 = '' OR task_id = ?1) AND (?2 = '' OR (died_at, execution_id) < (?2, ?3))
-ORDER BY died_at DESC, execution_id DESC LIMIT ?4;
+SELECT d.*, t.task_class, e.trigger, e.scheduled_for
+FROM scheduler_dead_letters d JOIN scheduled_tasks t USING (task_id) JOIN task_executions e USING (execution_id)
+WHERE (?1 = '' OR d.task_id = ?1) AND (?2 = '' OR (d.died_at, d.execution_id) < (?2, ?3))
+  AND (?5 = '' OR d.execution_id = ?5)
+ORDER BY d.died_at DESC, d.execution_id DESC LIMIT ?4;
 
 -- name: count_dead
 SELECT count(*) FROM scheduler_dead_letters;

@@ -92,6 +92,7 @@ class Raises(BaseTask):
 
     name = "user.raises"
     permanent_errors = (LookupError,)
+    transient_errors = (UnicodeError,)
 
     class Config(BaseModel):
         model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,7 +100,9 @@ class Raises(BaseTask):
         kind: str
 
     async def execute(self, context: TaskContext[Config]) -> TaskResult:
-        kinds = {kind.__name__: kind for kind in (ValueError, TypeError, KeyError, RuntimeError, SystemExit)}
+        kinds = {
+            kind.__name__: kind for kind in (ValueError, TypeError, KeyError, RuntimeError, SystemExit, UnicodeError)
+        }
         kinds["TransientError"] = TransientError
         raise kinds[context.config.kind]("as it was told")
 

@@ -38,7 +38,14 @@ def test_the_commands_are_those_of_the_contract() -> None:
         "next doctor version contract "
     )
     assert {command[0] for command in COMMANDS if len(command) == 1} == set(expected.split())
-    groups = {("dead", "list"), ("dead", "requeue"), ("dead", "discard"), ("registry", "list"), ("registry", "reload")}
+    groups = {
+        ("dead", "list"),
+        ("dead", "show"),
+        ("dead", "requeue"),
+        ("dead", "discard"),
+        ("registry", "list"),
+        ("registry", "reload"),
+    }
     groups |= {("keys", "create"), ("keys", "list"), ("keys", "revoke")}
     assert {command for command in COMMANDS if len(command) == 2} == groups
 

@@ -99,6 +99,30 @@ def test_dead_letters_are_listed_requeued_and_discarded(aico: Any, service: Any)
         assert json.loads(aico("dead", command, "e-1", "--json").stdout) == started
 
 
+def test_a_dead_letter_is_shown_with_every_attempt(aico: Any, service: Any) -> None:
+    attempt = {"attempt": 1, "outcome": "failed", "started_at": "2026-01-01T00:00:00Z", "completed_at": None}
+    letter = {
+        "execution_id": "e-1",
+        "task_id": "user.backup",
+        "task_class": "user.copy",
+        "trigger": "schedule",
+        "scheduled_for": "2026-01-01T00:00:00Z",
+        "died_at": "2026-01-01T00:00:01Z",
+        "reason": "gone",
+        "config": {"to": "/mnt"},
+        "attempts": [attempt | {"error_type": "OSError", "error_message": "gone", "traceback": "Traceback: one"}],
+    }
+    service.answers[names.DEAD_LIST] = {"dead": [letter], "next_cursor": None}
+    shown = aico("dead", "show", "e-1").stdout
+    for part in ("user.backup", "user.copy", '{"to": "/mnt"}', "attempt 1", "OSError: gone", "Traceback: one"):
+        assert part in shown
+    assert service.requests == [(names.DEAD_LIST, {"execution_id": "e-1", "limit": 1})]
+    assert json.loads(aico("dead", "show", "e-1", "--json").stdout) == letter
+    service.answers[names.DEAD_LIST] = {"dead": [], "next_cursor": None}
+    result = aico("dead", "show", "e-9")
+    assert (result.exit_code, "there is no dead letter e-9" in result.stderr) == (1, True)
+
+
 def test_the_registry_is_listed_and_reloaded(aico: Any, service: Any) -> None:
     known = {
         "name": "user.x",
