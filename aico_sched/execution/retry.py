@@ -13,8 +13,8 @@ def is_permanent(
     """Whether the same attempt would fail the same way.
 
     A task declares `permanent` and `transient` classes; `always` are those that are permanent by rule. The class
-    that is closest to the error's own decides. Of one that is declared both ways `permanent` counts, and what the task declares
-    counts more than the rule.
+    closest to the error's own decides: of one declared both ways `permanent` counts, and what the task declares counts
+    more than the rule.
     """
     for ancestor in error.__mro__:
         if ancestor in permanent:
