@@ -73,7 +73,7 @@ bench: $(STAMP)  ## measure speed against the goals: JSON and a table
 	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 fuzz-cron: $(STAMP)  ## compare the cron engine with another one on EXAMPLES random expressions
-	@AICO_FUZZ_CRON_EXAMPLES=$(EXAMPLES) $(PYTEST) -q tests/property/test_cron_oracle.py
+	@AICO_FUZZ_CRON_EXAMPLES=$(EXAMPLES) $(PYTEST) -q --timeout 0 tests/property/test_cron_oracle.py
 
 torture: $(STAMP)  ## kill, flood and confuse a running service
 	@$(PYTEST) -q tests/torture

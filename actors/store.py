@@ -1,18 +1,18 @@
 """The store actor: the only writer of the database. A turn is a transaction, so its acknowledgements are durable."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgpack
-
 from aico_sched.clock import Clock, Flexible
 from aico_sched.planning import Defaults, WantedTask
-from aico_sched.runtime.actor import Actor, answers, handles, internal_error
+from aico_sched.runtime.actor import Actor, answers, handles
 from aico_sched.runtime.cell import TryAgain
 from aico_sched.store.attempts import Attempts
 from aico_sched.store.bulk_claim import BulkClaim
 from aico_sched.store.clock_step import ClockStep
+from aico_sched.store.commands import Commands
 from aico_sched.store.connection import Database
 from aico_sched.store.errors import StoreError
 from aico_sched.store.executions import Executions
@@ -117,7 +117,7 @@ class StoreActor(Actor):
         self._published = 0
         self._built = False
         self._next_housekeeping = self._next_heartbeat = self._next_mark = clock.monotonic()
-        self.figures = {"commits": 0, "commands": 0, "refused": 0, "deduplicated": 0, "claimed": 0, "interrupted": 0}
+        self.figures = {"commits": 0, "claimed": 0, "interrupted": 0}
 
     async def on_start(self) -> None:
         self._database = self._open()
@@ -129,6 +129,7 @@ class StoreActor(Actor):
         self._runs = RunCommands(self._unit, self._tasks, self._executions)
         self._history = History(self._unit)
         self._recovery = Recovery(self._unit, self._tasks, self._executions, self._attempts, self._registry)
+        self._commands = Commands(self._unit, self._tasks, self._carry_out, self.reply_packed)
         self._bulk_claim = BulkClaim(self._unit, self._executions, self._slots)
         self._clock_step = ClockStep(self._unit, self._tasks)
         self._built = True
@@ -223,50 +224,36 @@ class StoreActor(Actor):
 
     # Commands.
 
-    @answers(*_TASK_CHANGES, *_RUN_CHANGES)
+    @handles(names.TASK_CREATE, Request, gathered=True)
+    def create(self, requests: list[Request]) -> None:
+        """New tasks, written together."""
+        self._begin()
+        with self._patience():
+            self._commands.create(requests)
+
+    @answers(*(_TASK_CHANGES.keys() - {names.TASK_CREATE}), *_RUN_CHANGES)
     def change(self, topic: str, request: Request) -> None:
         """Apply a command once, however often it arrives: a repeat gets the first answer."""
         self._begin()
-        assert self._database is not None
-        self.figures["commands"] += 1
-        # An id is its sender's own: another's must not be answered with what this one was told.
-        seen_as = f"{request.source}/{request.message_id}"
-        seen = self._database.one("seen_message", (seen_as,))
-        if seen is not None:
-            self.figures["deduplicated"] += 1
-            self.reply_packed(request, seen[0])
-            return
-        body = msgpack.packb(self._apply(topic, request))
-        self._database.run("remember_message", (seen_as, self._unit.now_us, body))
-        self.reply_packed(request, body)
+        with self._patience():
+            self._commands.apply(topic, request)
 
-    def _apply(self, topic: str, request: Request) -> dict[str, Any]:
-        """The command's answer; a refused one leaves no trace but its line in the audit trail."""
-        owner, method = (
-            (self._tasks, _TASK_CHANGES[topic])
-            if topic in _TASK_CHANGES
-            else (
-                self._runs,
-                _RUN_CHANGES[topic],
-            )
-        )
-        target = str(request.payload.get("task_id") or request.payload.get("execution_id") or "")
-        mark = self._unit.mark()
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
         try:
-            result = getattr(owner, method)(request.payload, Sender(request.source, request.role))
-            if topic == names.TASK_DELETE and request.payload.get("remove_code"):
-                self._remove_code(result["task_class"])
-        except (CommandError, StoreError) as error:
-            if isinstance(error, StoreError) and error.retryable:
-                raise self._later(error) from error
-            self._unit.restore(mark)
-            refusal = error if isinstance(error, CommandError) else internal_error(error)
-            self.figures["refused"] += 1
-            self._unit.audit(request.source, request.role, topic, target, refusal.code, refusal.message)
-            return refusal.as_reply()
-        self._unit.keep(mark)
-        self._unit.audit(request.source, request.role, topic, target, "ok")
-        return {"ok": True, "result": result}
+            yield
+        except StoreError as error:
+            raise self._later(error) from error
+
+    def _carry_out(self, topic: str, request: Request) -> dict[str, Any]:
+        sender = Sender(request.source, request.role)
+        if topic in _RUN_CHANGES:
+            done: dict[str, Any] = getattr(self._runs, _RUN_CHANGES[topic])(request.payload, sender)
+            return done
+        result: dict[str, Any] = getattr(self._tasks, _TASK_CHANGES[topic])(request.payload, sender)
+        if topic == names.TASK_DELETE and request.payload.get("remove_code"):
+            self._remove_code(result["task_class"])
+        return result
 
     def _remove_code(self, task_class: str) -> None:
         """Delete the code file of a task that has just been deleted, after the commit. What no other task needs."""
@@ -390,6 +377,7 @@ class StoreActor(Actor):
         assert self._database is not None
         return {
             **self.figures,
+            **self._commands.figures,
             "tasks": self._database.run("count_tasks")[0][0],
             "dead_letters": self._database.run("count_dead")[0][0],
             "statuses": dict(self._database.run("count_statuses")),

@@ -49,3 +49,12 @@ class CommandError(Exception):
                 "details": self.details,
             },
         }
+
+
+def internal_error(error: BaseException) -> CommandError:
+    """What the sender of a command is told when handling it failed for reasons of ours."""
+    return CommandError(
+        ErrorCode.INTERNAL,
+        "the scheduler could not handle this command; its log says why. Nothing was changed; try again",
+        error_type=type(error).__name__,
+    )

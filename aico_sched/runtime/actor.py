@@ -8,23 +8,34 @@ raises has none of them and is handled again by a fresh instance.
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import msgpack
 
 from aico_sched.clock import Clock
-from aico_sched.topics.errors import CommandError, ErrorCode
+from aico_sched.topics.errors import CommandError
 from aico_sched.topics.internal import ReplyReady, Request
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def handles(topic: str, kind: type) -> Callable[[Method], Method]:
-    """Declare that a method handles the messages of `topic`, each a `kind`."""
+class Handler(NamedTuple):
+    """Which method handles a topic, and how it wants its messages, each a `kind`: with their topic, or `gathered`, all
+    that follow one another in a turn as one list."""
+
+    method: str
+    kind: Callable[..., Any]
+    with_topic: bool = False
+    gathered: bool = False
+
+
+def handles(topic: str, kind: type, *, gathered: bool = False) -> Callable[[Method], Method]:
+    """Declare that a method handles the messages of `topic`, each a `kind`; if `gathered`, those that follow one
+    another in a turn together, as a list."""
 
     def mark(method: Method) -> Method:
-        marks = getattr(method, "__handles__", ())
-        method.__handles__ = (*marks, (topic, kind))  # type: ignore[attr-defined]
+        marks = getattr(method, "__handles__", {})
+        method.__handles__ = {**marks, topic: Handler(method.__name__, kind, gathered=gathered)}  # type: ignore[attr-defined]
         return method
 
     return mark
@@ -44,8 +55,7 @@ def answers(*topics: str) -> Callable[[Callable[..., Any]], Callable[..., None]]
                 if result is not None:
                     self.reply(request, {"ok": True, "result": result})
 
-        handler.__handles__ = tuple((topic, Request) for topic in topics)  # type: ignore[attr-defined]
-        handler.__answers__ = True  # type: ignore[attr-defined]
+        handler.__handles__ = {topic: Handler(method.__name__, Request, with_topic=True) for topic in topics}  # type: ignore[attr-defined]
         handler.__name__, handler.__doc__ = method.__name__, method.__doc__
         return handler
 
@@ -82,13 +92,12 @@ class Actor:
     in attributes: a restart makes a new instance, so what must outlive a crash belongs into the store."""
 
     name: ClassVar[str]
-    handlers: ClassVar[dict[str, tuple[str, type, bool]]] = {}
+    handlers: ClassVar[dict[str, Handler]] = {}
 
     def __init_subclass__(cls) -> None:
         table = dict(cls.handlers)
-        for attribute, method in vars(cls).items():
-            for topic, kind in getattr(method, "__handles__", ()):
-                table[topic] = (attribute, kind, getattr(method, "__answers__", False))
+        for method in vars(cls).values():
+            table.update(getattr(method, "__handles__", {}))
         cls.handlers = table
 
     def __init__(self, clock: Clock) -> None:
@@ -146,12 +155,3 @@ class Actor:
     def report(self) -> dict[str, Any]:
         """Figures for stats and health."""
         return {}
-
-
-def internal_error(error: BaseException) -> CommandError:
-    """What the sender of a command is told when handling it failed for reasons of ours."""
-    return CommandError(
-        ErrorCode.INTERNAL,
-        "the scheduler could not handle this command; its log says why. Nothing was changed; try again",
-        error_type=type(error).__name__,
-    )

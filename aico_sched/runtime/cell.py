@@ -15,11 +15,12 @@ import structlog
 
 from aico_sched.clock import Clock, Timer
 from aico_sched.logs import described
-from aico_sched.runtime.actor import Actor, internal_error
+from aico_sched.runtime.actor import Actor
 from aico_sched.runtime.effects import Fault, TurnEffects
 from aico_sched.runtime.readiness import Readiness, drain
 from aico_sched.runtime.router import Router, unpack
 from aico_sched.runtime.suspects import PoisonDropped, Suspects
+from aico_sched.topics.errors import internal_error
 from aico_sched.topics.internal import AskReport, Empty, RepliesReady, ReplyReady, Report, Request
 from aico_sched.topics.names import REPLIES_READY, REPORT, REPORT_ASK, STOP
 
@@ -209,8 +210,9 @@ class Cell:
         more = False
         try:
             actor.begin_turn()
-            for begun, (topic, body) in enumerate(batch, 1):
-                self._handle(actor, topic, body)
+            while done < len(batch):
+                begun = done + self._run_length(batch, done)
+                self._handle(actor, batch[done:begun])
                 done = begun
                 if perf_counter() > started + self._turn_budget:
                     break
@@ -235,7 +237,18 @@ class Cell:
         self.figures["busy_s"] += seconds
         self.figures["turn_ms_max"] = max(self.figures["turn_ms_max"], seconds * 1_000)
 
-    def _handle(self, actor: Actor, topic: str, body: bytes) -> None:
+    def _run_length(self, batch: list[tuple[str, bytes]], start: int) -> int:
+        """How many messages from `start` on are handled together."""
+        topic, end = batch[start][0], start + 1
+        handler = self.kind.handlers.get(topic)
+        if handler is not None and handler.gathered:
+            while end < len(batch) and batch[end][0] == topic:
+                end += 1
+        return end - start
+
+    def _handle(self, actor: Actor, messages: list[tuple[str, bytes]]) -> None:
+        """Handle one message, or several that are handled together."""
+        topic, body = messages[0]
         if topic == STOP:
             if not self._stopping:
                 actor.begin_stop()
@@ -244,12 +257,14 @@ class Cell:
             figures = {**self.figures, "children": len(self._effects.children), **actor.report()}
             self._effects.send(REPORT, Report(self.name, unpack(AskReport, body).ask_id, figures))
         else:
-            attribute, kind, with_topic = actor.handlers[topic]
-            handler = getattr(actor, attribute)
-            if with_topic:
-                handler(topic, unpack(kind, body))
+            handler = actor.handlers[topic]
+            method, kind = getattr(actor, handler.method), handler.kind
+            if handler.gathered:
+                method([unpack(kind, each) for _, each in messages])
+            elif handler.with_topic:
+                method(topic, unpack(kind, body))
             else:
-                handler(unpack(kind, body))
+                method(unpack(kind, body))
 
     def _begin_stop(self) -> None:
         self._stopping = True
@@ -269,8 +284,8 @@ class Cell:
         self._suspects.handled(1)
         self.figures["dropped"] += 1
         log.critical("message_dropped", actor=self.name, topic=topic, **described(error))
-        entry = self.kind.handlers.get(topic)
-        if entry is not None and entry[1] is Request:
+        handler = self.kind.handlers.get(topic)
+        if handler is not None and handler.kind is Request:
             request: Request = unpack(Request, body)
             refusal = msgpack.packb(internal_error(error).as_reply())
             reply = ReplyReady(request.message_id, request.reply_to, request.correlation_id, request.codec, refusal)

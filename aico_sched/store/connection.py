@@ -202,8 +202,8 @@ def _configure(path: Path, connection: Any, synchronous: str) -> None:
         f"synchronous={synchronous.upper()}",
         "foreign_keys=ON",
         "busy_timeout=0",
-        # Four times SQLite's own: under load a checkpoint costs as much as ten commits.
-        "wal_autocheckpoint=4000",
+        # SQLite's own, said here because the pauses depend on it: 12 ms every thousand pages, where 4,000 take 40 ms at once.
+        "wal_autocheckpoint=1000",
     )
     try:
         for pragma in pragmas:

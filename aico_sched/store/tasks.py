@@ -41,6 +41,13 @@ class Sender(NamedTuple):
     role: str
 
 
+class NewTask(NamedTuple):
+    """A task that is to be created, and what its creator should know about its schedule."""
+
+    task: TaskRow
+    warnings: tuple[str, ...]
+
+
 class TaskCommands:
     """Creates, changes and deletes tasks."""
 
@@ -49,6 +56,10 @@ class TaskCommands:
 
     def create(self, payload: Mapping[str, Any], sender: Sender, *, protected: bool = False) -> dict[str, Any]:
         """A new task. `task_exists` if a live one has its id."""
+        return self.add(self.prepare(payload, sender, protected=protected))
+
+    def prepare(self, payload: Mapping[str, Any], sender: Sender, *, protected: bool = False) -> NewTask:
+        """The task as it will be; reads nothing of the database. Raises what `create` raises, but `task_exists`."""
         task_id = payload["task_id"]
         task_class = payload.get("task_class") or task_id
         self._catalogue.may_register(sender.role, task_id, task_class)
@@ -85,20 +96,24 @@ class TaskCommands:
             deleted_at=None,
             due_at=None,
         )
-        task = self._insert(waiting_for(task, slot if enabled else None))
-        self._unit.created(task)
-        self._unit.task_event(names.TASK_CREATED, task, sender.source)
-        return task.view(schedule.warnings)
+        return NewTask(waiting_for(task, slot if enabled else None), schedule.warnings)
 
-    def _insert(self, task: TaskRow) -> TaskRow:
-        """A new row, or the row of a deleted task of that id anew: its history refers to it."""
-        if self._unit.database.change("insert_task", task):
-            return task
-        revived = self._unit.database.one("forget_deleted", (*task[:21], task.due_at))
+    def add(self, new: NewTask) -> dict[str, Any]:
+        """Keep a new task, in its own row or anew in that of a deleted task of its id: its history refers to it."""
+        if self._unit.database.change("insert_task", new.task):
+            return self.added(new)
+        revived = self._unit.database.one("forget_deleted", (*new.task[:21], new.task.due_at))
         if revived is None:
-            message = f"a task named {task.task_id} exists already; update it, or choose another task_id"
-            raise CommandError(ErrorCode.TASK_EXISTS, message, field="task_id", task_id=task.task_id)
-        return task._replace(revision=revived[0])
+            task_id = new.task.task_id
+            message = f"a task named {task_id} exists already; update it, or choose another task_id"
+            raise CommandError(ErrorCode.TASK_EXISTS, message, field="task_id", task_id=task_id)
+        return self.added(NewTask(new.task._replace(revision=revived[0]), new.warnings))
+
+    def added(self, new: NewTask) -> dict[str, Any]:
+        """Tell of a task whose row has been written; returns its view."""
+        self._unit.created(new.task)
+        self._unit.task_event(names.TASK_CREATED, new.task, new.task.created_by)
+        return new.task.view(new.warnings)
 
     def update(self, payload: Mapping[str, Any], sender: Sender) -> dict[str, Any]:
         """Change the fields that are present; null resets one to its default."""

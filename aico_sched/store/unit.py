@@ -6,10 +6,12 @@ from typing import Any
 
 from aico_sched.planning import Defaults
 from aico_sched.schedule import format_rfc3339, parse_rfc3339
+from aico_sched.store.audit import AuditTrail
 from aico_sched.store.connection import Database
 from aico_sched.store.outbox import Outbox
 from aico_sched.store.recent import RecentExecutions
 from aico_sched.store.records import TaskRow
+from aico_sched.store.seen import SeenMessages
 from aico_sched.topics.internal import (
     AttemptCancel,
     AttemptStart,
@@ -54,13 +56,15 @@ class Unit:
         self.recent = RecentExecutions(cache_size)
         self.database, self.defaults, self.boot_id = database, defaults, boot_id
         self.outbox = Outbox(database)
+        self.audit_trail = AuditTrail(database)
+        self.seen = SeenMessages(database)
         self.said = Announcements()
         self.now_us = 0
         self.now = ""
         # Microseconds to begin with: the store may start anew within a boot, and must not count from where it began.
         self._executions = time.monotonic_ns() // 1_000
         # Until the scheduler has asked, and after a crash here, it is told of everything.
-        self._asked_until_us = 2**62
+        self._asked_until = "~"
 
     def begin(self, now_us: int) -> None:
         """Open the transaction of a turn, unless it is open."""
@@ -70,6 +74,8 @@ class Unit:
 
     def announce(self) -> tuple[Announcements, list[EventRecord]]:
         """Close the books of the turn: what to say after the commit, and the events to publish."""
+        self.seen.seal()
+        self.audit_trail.seal()
         said, self.said = self.said, Announcements()
         return said, self.outbox.seal()
 
@@ -78,6 +84,8 @@ class Unit:
         self.said = Announcements()
         self.recent.clear()
         self.outbox = Outbox(self.database)
+        self.audit_trail = AuditTrail(self.database)
+        self.seen = SeenMessages(self.database)
 
     def mark(self) -> Mark:
         """A savepoint, for a command that may yet be refused."""
@@ -96,8 +104,7 @@ class Unit:
 
     def load_due(self, wanted: DueLoad) -> DueLoaded:
         """What is due up to a moment, oldest first; where `limit` cuts it off, the horizon is the last row's time."""
-        self._asked_until_us = wanted.until_us
-        until = format_rfc3339(wanted.until_us)
+        self._asked_until = until = format_rfc3339(wanted.until_us)
         tasks = [TaskRow(*row).due() for row in self.database.run("due_tasks", (until, wanted.limit))]
         rows = self.database.run("waiting_runs", (until, wanted.limit))
         runs = [DueRun(row[0], row[1], parse_rfc3339(row[2]), row[3], bool(row[4])) for row in rows]
@@ -121,7 +128,7 @@ class Unit:
     def created(self, task: TaskRow) -> None:
         """Tell the scheduler of a new task, unless it is due later than all the scheduler has asked about: it will ask
         in time."""
-        if task.next_run is not None and parse_rfc3339(task.next_run) <= self._asked_until_us:
+        if task.next_run is not None and task.next_run <= self._asked_until:
             self.changed(task)
 
     def changed(self, task: TaskRow) -> None:
@@ -153,4 +160,4 @@ class Unit:
 
     def audit(self, source: str, role: str, action: str, target: str, outcome: str, detail: str = "") -> None:
         """A line in the audit trail."""
-        self.database.run("insert_audit", (self.now, source, role, action, target, outcome, detail))
+        self.audit_trail.add(self.now, source, role, action, target, outcome, detail)

@@ -26,6 +26,9 @@ DELETE FROM scheduler_events WHERE event_id IN (SELECT event_id FROM scheduler_e
 -- name: seen_message
 SELECT reply FROM scheduler_seen_messages WHERE message_id = ?;
 
+-- name: seen_messages
+SELECT message_id FROM scheduler_seen_messages WHERE message_id IN (SELECT value FROM json_each(?));
+
 -- name: remember_message
 INSERT OR IGNORE INTO scheduler_seen_messages VALUES (?, ?, ?);
 
