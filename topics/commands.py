@@ -205,8 +205,10 @@ class Page(Payload):
 
 
 class TaskList(Page):
-    """`scheduler.task.list`: tasks by id."""
+    """`scheduler.task.list`: tasks by id, or (`sort: next_run`) those that have a next run, the nearest first."""
 
+    sort: Literal["task_id", "next_run"] = "task_id"
+    history: int = Field(default=0, ge=0, le=10, description="so many of its newest runs' states with each task")
     prefix: Annotated[str, StringConstraints(max_length=limits.MAX_ID_CHARS)] = ""
     state: Literal["active", "paused", "disabled", "unavailable", "finished"] | None = None
     tag: Annotated[str, StringConstraints(max_length=limits.MAX_NAME_CHARS)] | None = None

@@ -43,6 +43,9 @@ class TaskView(Payload):
     run_count: int
     revision: int
     warnings: list[str] = Field(default_factory=list)
+    recent: list[ExecutionStatus] | None = Field(
+        default=None, description="states of its newest runs, the newest first; only in lists that asked for `history`"
+    )
 
 
 class TaskPage(Payload):

@@ -35,6 +35,8 @@ STYLES = {
     "skipped": "dim",
     "cancelled": "dim",
 }
+_UNITS = (("y", 31_557_600), ("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+
 # Wide enough never to fold a line that another program will read.
 _PIPE_WIDTH = 10_000
 
@@ -127,6 +129,25 @@ def local_time(text: str | None, precision: str = "seconds") -> str | None:
     except (ValueError, OverflowError, OSError):
         return text
     return moment.replace(tzinfo=None).isoformat(" ", precision)
+
+
+def distance(start: str | datetime | None, end: str | datetime | None) -> str | None:
+    """From one time to another in its two largest units, `3 h 12 min`; nothing where either is missing, `now` where
+    the end is not after the start."""
+    if start is None or end is None:
+        return None
+    begins, ends = (datetime.fromisoformat(time) if isinstance(time, str) else time for time in (start, end))
+    left = int((ends - begins).total_seconds())
+    if left <= 0:
+        return "now"
+    parts: list[str] = []
+    for name, size in _UNITS:
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count} {name}" if count else "")
+        if len(parts) == 2:
+            break
+    return " ".join(filter(None, parts)) or "now"
 
 
 def seconds(value: float | None) -> str | None:

@@ -1,17 +1,30 @@
 """Commands about tasks: what there is, and how to change it."""
 
 import sys
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from aico_sched.cli.errors import REFUSED, usage
 from aico_sched.cli.options import option_defaults, read_values, task_options
-from aico_sched.cli.output import local_time, seconds, short, told_by
+from aico_sched.cli.output import distance, local_time, seconds, short, told_by
 from aico_sched.cli.session import Session, online
 from aico_sched.topics import names
 
 app = typer.Typer()
+
+SHOWN_RESULTS = 5
+RESULTS = {
+    "succeeded": "✓",
+    "dead": "✗",
+    "retrying": "↻",
+    "running": "▶",
+    "queued": "▶",
+    "interrupted": "!",
+    "cancelled": "–",
+    "skipped": "–",
+}
 
 TaskId = Annotated[str, typer.Argument(metavar="TASK_ID", help="The task's id.", show_default=False)]
 Note = Annotated[str | None, typer.Option(help="Why; it is kept with the task.")]
@@ -34,7 +47,8 @@ async def list_tasks(
     owner: Annotated[str | None, typer.Option(help="Only this owner's tasks.")] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="At most so many.")] = 1_000,
 ) -> None:
-    """Show the tasks there are."""
+    """Show the tasks there are, those that run next first. RESULTS has the newest run on the left: ✓ succeeded,
+    ✗ failed for good, ↻ to be retried, ▶ running, ! interrupted, – cancelled."""
     tasks: list[dict[str, Any]] = []
     cursor = None
     while len(tasks) < limit:
@@ -44,6 +58,7 @@ async def list_tasks(
             state=state,
             tag=tag,
             owner=owner,
+            history=SHOWN_RESULTS,
             limit=min(limit - len(tasks), 1_000),
             cursor=cursor,
         )
@@ -54,10 +69,20 @@ async def list_tasks(
     if on.out.as_json:
         on.out.json({"tasks": tasks, "next_cursor": cursor})
         return
-    columns = ("TASK", "STATE", "SCHEDULE", "NEXT RUN", "LAST RUN", "RUNS")
+    columns = ("NEXT", "LEFT", "LAST", "PASSED", "TASK", "STATE", "SCHEDULE", "RESULTS")
+    now = datetime.now(UTC)
     rows = (
-        (t["task_id"], t["state"], t["schedule"], local_time(t["next_run"]), local_time(t["last_run"]), t["run_count"])
-        for t in tasks
+        (
+            local_time(task["next_run"]),
+            distance(now, task["next_run"]),
+            local_time(task["last_run"]),
+            distance(task["last_run"], now),
+            task["task_id"],
+            task["state"],
+            task["schedule"],
+            "".join(RESULTS.get(state, "?") for state in task.get("recent") or []) or None,
+        )
+        for task in sorted(tasks, key=lambda task: (task["next_run"] is None, task["next_run"] or "", task["task_id"]))
     )
     on.out.table(columns, rows, "No tasks.")
 

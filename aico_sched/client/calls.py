@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, TypedDict, TypeVar, Unpack
+from typing import Any, Generic, Literal, NamedTuple, TypedDict, TypeVar, Unpack
 
 from pydantic import JsonValue, ValidationError
 
@@ -157,11 +157,15 @@ def list_tasks(
     state: views.TaskState | None = None,
     tag: str | None = None,
     owner: str | None = None,
+    sort: Literal["task_id", "next_run"] = "task_id",
+    history: int = 0,
     limit: int = 100,
     cursor: str | None = None,
 ) -> Call[views.TaskPage]:
-    """Tasks by id, a page at a time; `cursor` is `next_cursor` of the page before."""
-    payload = _given(prefix=prefix, state=state, tag=tag, owner=owner, limit=limit, cursor=cursor)
+    """Tasks by id, or (`sort="next_run"`) those with a next run, the nearest first, a page at a time; `cursor` is
+    `next_cursor` of the page before. With `history` each has the states of its newest runs."""
+    filters = _given(prefix=prefix, state=state, tag=tag, owner=owner, cursor=cursor)
+    payload = {**filters, "sort": sort, "history": history, "limit": limit}
     return _call(names.TASK_LIST, views.TaskPage, payload)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgpack
 
-from aico_sched.json_text import decoded
+from aico_sched.json_text import compact, decoded
 from aico_sched.schedule import format_rfc3339, parse_rfc3339
 from aico_sched.store.outbox import Outbox
 from aico_sched.store.records import AttemptRow, DeadRow, ExecutionRow, TaskRow
@@ -30,12 +30,27 @@ class History:
         self._unit = unit
 
     def tasks(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        """`scheduler.task.list`, by id."""
+        """`scheduler.task.list`, by id or by next run."""
         limit = payload.get("limit", 100)
-        filters = [payload.get(name) or "" for name in ("cursor", "prefix", "state", "tag", "owner")]
-        rows = [TaskRow(*row) for row in self._database.run("list_tasks", (*filters, limit + 1))]
-        views = _fitting(task.view() for task in rows[:limit])
-        return {"tasks": views, "next_cursor": views[-1]["task_id"] if len(rows) > len(views) else None}
+        by_time = payload.get("sort") == "next_run"
+        cursor = payload.get("cursor") or ""
+        filters = [payload.get(name) or "" for name in ("prefix", "state", "tag", "owner")]
+        after = cursor.partition("/")[::2] if by_time else (cursor,)
+        rows = self._database.run("list_next_tasks" if by_time else "list_tasks", (*after, *filters, limit + 1))
+        tasks = [TaskRow(*row) for row in rows]
+        views = _fitting(self._with_recent([task.view() for task in tasks[:limit]], payload.get("history", 0)))
+        last = tasks[len(views) - 1] if len(tasks) > len(views) else None
+        position = None if last is None else f"{last.next_run}/{last.task_id}" if by_time else last.task_id
+        return {"tasks": views, "next_cursor": position}
+
+    def _with_recent(self, views: list[dict[str, Any]], history: int) -> list[dict[str, Any]]:
+        """The tasks, each with the states of its newest runs."""
+        if not history:
+            return views
+        recent: dict[str, list[str]] = {view["task_id"]: [] for view in views}
+        for task_id, status in self._database.run("recent_states", (compact(list(recent)), history)):
+            recent[task_id].append(status)
+        return [{**view, "recent": recent[view["task_id"]]} for view in views]
 
     def status(self, task: TaskRow, history: int) -> dict[str, Any]:
         """`scheduler.task.status`: a task and its newest executions."""

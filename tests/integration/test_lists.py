@@ -150,3 +150,29 @@ async def test_past_events_are_listed_after_any_number(run: Running) -> None:
     assert [row.seq for row in first.events] == [1, 2]
     assert (await run.client.event_list(names.TASK_CREATED, after_seq=last)).events == []
     assert (await run.client.event_list("scheduler.event.nothing")).events == []
+
+
+async def test_tasks_come_in_the_order_of_their_next_run(run: Running) -> None:
+    schedules = {"user.c": "interval:3000", "user.a": "interval:9000", "user.b": "interval:3000", "user.z": "@reboot"}
+    for task_id, schedule in schedules.items():
+        await run.client.create(task_id, schedule, task_class="demo.echo", start_at="2100-01-01T00:00:00Z")
+    found = await pages(run.client.list, "tasks", prefix="user.", sort="next_run", limit=2)
+    times = [(task.next_run, task.task_id) for page in found for task in page]
+    assert times == sorted(times)
+    assert {task_id for _, task_id in times} == {"user.a", "user.b", "user.c"}
+    assert len(found) == 2
+
+
+async def test_tasks_are_listed_with_how_their_newest_runs_went(run: Running) -> None:
+    await run.client.create("user.a", FAR, task_class="demo.echo")
+    await run.client.create("user.d", FAR, task_class="user.raises", config={"kind": "ValueError"})
+    await run.client.create("user.n", FAR, task_class="demo.echo")
+    for task_id in ("user.a", "user.a", "user.a", "user.d"):
+        await run.ran(task_id)
+    tasks = (await run.client.list(prefix="user.", history=2)).tasks
+    assert {task.task_id: task.recent for task in tasks} == {
+        "user.a": ["succeeded", "succeeded"],
+        "user.d": ["dead"],
+        "user.n": [],
+    }
+    assert (await run.client.list(prefix="user.n")).tasks[0].recent is None

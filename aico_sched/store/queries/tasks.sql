@@ -53,6 +53,22 @@ WHERE deleted_at IS NULL AND task_id > ?1 AND (?2 = '' OR substr(task_id, 1, len
   AND (?5 = '' OR options ->> '$.owner' = ?5)
 ORDER BY task_id LIMIT ?6;
 
+-- name: list_next_tasks
+SELECT * FROM scheduled_tasks
+WHERE deleted_at IS NULL AND next_run IS NOT NULL AND (next_run, task_id) > (?1, ?2)
+  AND (?3 = '' OR substr(task_id, 1, length(?3)) = ?3)
+  AND (?4 = '' OR ?4 = 'active')
+  AND (?5 = '' OR EXISTS (SELECT 1 FROM json_each(options, '$.tags') WHERE value = ?5))
+  AND (?6 = '' OR options ->> '$.owner' = ?6)
+ORDER BY next_run, task_id LIMIT ?7;
+
+-- name: recent_states
+SELECT wanted.value, e.status FROM json_each(?1) AS wanted JOIN task_executions AS e ON e.id IN (
+    SELECT id FROM task_executions
+    WHERE task_id = wanted.value AND started_at IS NOT NULL ORDER BY started_at DESC LIMIT ?2
+)
+ORDER BY e.started_at DESC, e.id DESC;
+
 -- name: due_tasks
 SELECT * FROM scheduled_tasks WHERE due_at <= ? ORDER BY due_at LIMIT ?;
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from aico_sched.cli.options import task_options
+from aico_sched.cli.output import distance
 from aico_sched.topics import commands, names
 from aico_sched.topics.errors import CommandError, ErrorCode
 
@@ -158,12 +159,12 @@ def test_list_shows_all_pages(aico: Any, service: Any, task: dict[str, Any]) -> 
     pages = [{"tasks": [task], "next_cursor": "c1"}, {"tasks": [second], "next_cursor": None}]
     service.answers[names.TASK_LIST] = list(pages)
     result = aico("list", "user.", "--state", "active")
-    assert [line.split()[:2] for line in result.stdout.splitlines()] == [
-        ["TASK", "STATE"],
-        ["user.backup", "active"],
-        ["user.other", "paused"],
+    shown = [line.split() for line in result.stdout.splitlines()[1:]]
+    assert [set(line) & {"user.backup", "active", "user.other", "paused"} for line in shown] == [
+        {"user.backup", "active"},
+        {"user.other", "paused"},
     ]
-    assert service.requests[0][1] == {"prefix": "user.", "state": "active", "limit": 1000}
+    assert service.requests[0][1] == {"prefix": "user.", "state": "active", "history": 5, "limit": 1000}
     assert service.requests[1][1]["cursor"] == "c1"
     service.answers[names.TASK_LIST] = list(pages)
     assert json.loads(aico("list", "--json").stdout) == {"tasks": [task, second], "next_cursor": None}
@@ -229,3 +230,33 @@ def test_a_task_cannot_make_the_terminal_do_things(aico: Any, service: Any, task
     service.answers[names.TASK_STATUS] = {"task": task | {"note": nasty}, "executions": []}
     text = aico("status", "user.backup").stdout
     assert "\\x1b]0;owned\\x07[bold]x[/bold]\\x9b31m" in text
+
+
+def test_a_list_is_sorted_by_what_comes_next_and_tells_how_it_went(
+    aico: Any, service: Any, task: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = {**task, "task_id": "user.a", "recent": ["running", "succeeded", "dead"]}
+    soon = {**task, "task_id": "user.z", "next_run": "2026-01-01T02:00:00.000000Z", "last_run": task["created_at"]}
+    never = {**task, "task_id": "user.0", "next_run": None}
+    service.answers[names.TASK_LIST] = {"tasks": [never, late, soon], "next_cursor": None}
+    head, *lines = aico("list").stdout.splitlines()
+    assert head.split() == ["NEXT", "LEFT", "LAST", "PASSED", "TASK", "STATE", "SCHEDULE", "RESULTS"]
+    assert [line.split("user.")[1][0] for line in lines] == ["z", "a", "0"]
+    assert "▶✓✗" in lines[1]
+    assert service.requests[0][1]["history"] == 5
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "shown"),
+    [
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "now"),
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.9Z", "now"),
+        ("2026-01-01T00:00:01Z", "2026-01-01T00:00:00Z", "now"),
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:01:05Z", "1 min 5 s"),
+        ("2026-01-01T00:00:00Z", "2026-01-01T03:00:20Z", "3 h"),
+        ("2026-01-01T00:00:00Z", "2026-01-03T05:59:59Z", "2 d 5 h"),
+        (None, "2026-01-03T05:59:59Z", None),
+    ],
+)
+def test_a_distance_in_its_two_largest_units(start: str | None, end: str, shown: str | None) -> None:
+    assert distance(start, end) == shown
