@@ -13,15 +13,16 @@ import structlog
 
 from aico_sched.clock import Clock
 from aico_sched.data.source import DataSource
-from aico_sched.execution.attempt import Attempt, broken, ended_unbegun, run_attempt
+from aico_sched.execution.attempt import Attempt, GiveUp, broken, ended_unbegun, run_attempt
 from aico_sched.execution.environments import Environments, TaskLoader
 from aico_sched.logs import described
-from aico_sched.runtime.actor import Actor, handles
+from aico_sched.runtime.actor import Actor, Child, handles
 from aico_sched.security import permissions
 from aico_sched.tasks.base import PermanentError
 from aico_sched.tasks.context import TaskPorts
 from aico_sched.topics import names
 from aico_sched.topics.internal import (
+    AlertRaise,
     AttemptCancel,
     AttemptEnd,
     AttemptProgress,
@@ -36,6 +37,9 @@ from aico_sched.topics.internal import (
 )
 
 log = structlog.get_logger(__name__)
+
+BEYOND_RUNNERS = 1.0
+"""Seconds by which an attempt is given up later than its runner would do it, which knows best what it leaves behind."""
 
 
 class Registry(TaskLoader, Protocol):
@@ -67,6 +71,7 @@ class ExecutorActor(Actor):
         *,
         max_concurrent: int,
         shutdown_grace: float,
+        cancel_grace: float,
         open_data: Callable[[], AbstractAsyncContextManager[DataSource]] | None = None,
     ) -> None:
         super().__init__(clock)
@@ -74,6 +79,7 @@ class ExecutorActor(Actor):
         self._registry, self._environments = registry, environments
         self._data_dir, self._may_publish = data_dir, may_publish
         self._limit, self._grace = max_concurrent, shutdown_grace
+        self._give_up = GiveUp(cancel_grace + BEYOND_RUNNERS, self._given_up)
         self._waiting: deque[AttemptStart] = deque()
         self._running = 0
         self._ends: list[AttemptEnd] = []
@@ -87,6 +93,7 @@ class ExecutorActor(Actor):
             "timed_out": 0,
             "cancelled": 0,
             "interrupted": 0,
+            "abandoned": 0,
         }
         self._delay_ms_max = 0.0
         self._seconds = {"total": 0.0, "max": 0.0}
@@ -126,7 +133,14 @@ class ExecutorActor(Actor):
         try:
             ports = self._ports(attempt)
             end = await run_attempt(
-                attempt, self._environments, self._registry, ports, self._data_dir, self.clock, random.random
+                attempt,
+                self._environments,
+                self._registry,
+                ports,
+                self._data_dir,
+                self.clock,
+                random.random,
+                self._give_up,
             )
         except Exception as error:
             # A mistake of ours; without this the execution would look as if it ran for ever.
@@ -138,8 +152,9 @@ class ExecutorActor(Actor):
 
     @handles(names.ATTEMPT_DONE, AttemptEnd)
     def done(self, end: AttemptEnd) -> None:
-        """An attempt has ended."""
-        if end.execution_id not in self.effects.children:
+        """An attempt has ended, or was given up; what one that was given up says later is of no interest."""
+        child = self.effects.children.get(end.execution_id)
+        if child is None or child.info.start.attempt != end.attempt:
             return
         self.effects.release(end.execution_id)
         self._running -= 1
@@ -149,6 +164,23 @@ class ExecutorActor(Actor):
         self._seconds["total"] += seconds
         self._seconds["max"] = max(self._seconds["max"], seconds)
         self._ends.append(end)
+        if end.usage and end.usage.get("abandoned"):
+            self._abandoned(child.info, end)
+
+    def _given_up(self, end: AttemptEnd) -> None:
+        """For the attempts; called between turns."""
+        self.effects.post(names.ATTEMPT_DONE, end)
+
+    def _abandoned(self, attempt: Attempt, end: AttemptEnd) -> None:
+        """Say that a run goes on which nobody waits for any more."""
+        self.figures["abandoned"] += 1
+        task_id = attempt.start.task_id
+        message = (
+            f"a run of {task_id} did not end when it was told to; it was left to itself and may still use the machine. "
+            "Let it pass on CancelledError and call context.checkpoint() now and then"
+        )
+        details = {"execution_id": end.execution_id, "outcome": end.outcome}
+        self.send(names.ALERT_RAISE, AlertRaise(f"abandoned:{task_id}", "warning", message, task_id, details))
 
     def end_turn(self) -> None:
         if not self._ends:
@@ -177,7 +209,7 @@ class ExecutorActor(Actor):
         attempt: Attempt = child.info
         attempt.end_as = (cancel.outcome, cancel.reason)
         if attempt.begun:
-            self.effects.call(child.cancel, cancel.reason)
+            self.effects.call(_end, child, cancel.reason)
         elif attempt.start in self._waiting:
             self._waiting.remove(attempt.start)
             self._running += 1
@@ -200,7 +232,7 @@ class ExecutorActor(Actor):
             for child in self.effects.children.values():
                 if child.info.end_as is None:
                     child.info.end_as = ("interrupted", "the service stopped")
-                self.effects.call(child.cancel, "the service stopped")
+                self.effects.call(_end, child, "the service stopped")
         return False
 
     def wake_at(self) -> float | None:
@@ -278,6 +310,14 @@ class ExecutorActor(Actor):
 def _sees_data(start: AttemptStart) -> bool:
     """Whether the permissions of the task let it at AICO's data."""
     return bool(permissions.capabilities(start.task_id, start.task_class) & {"database.system", "memory"})
+
+
+def _end(child: Child, reason: str) -> None:
+    """Cancel a run, and see that it ends."""
+    child.cancel(reason)
+    insist: Callable[[], None] | None = child.info.insist
+    if insist is not None:
+        insist()
 
 
 def _resolve(future: "asyncio.Future[dict[str, Any]]", payload: dict[str, Any]) -> None:

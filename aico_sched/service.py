@@ -309,6 +309,7 @@ class SchedulerService:
                 self._rules.may_publish,
                 max_concurrent=scheduler.max_concurrent_tasks,
                 shutdown_grace=scheduler.shutdown_grace,
+                cancel_grace=settings.execution.cancel_grace,
                 open_data=self._open_data,
             )
 

@@ -7,9 +7,11 @@ import zmq
 
 from aico_sched.bus.access import AccessRules
 from aico_sched.bus.broker import Broker
+from aico_sched.cpus import usable_cpus
 from aico_sched.data.database import open_database as open_source
 from aico_sched.data.source import DataSource
 from aico_sched.execution.environments import Environments
+from aico_sched.execution.in_thread import ThreadRunner
 from aico_sched.execution.on_loop import LoopRunner
 from aico_sched.planning import Defaults
 from aico_sched.security.database_key import database_key, secret_text
@@ -20,6 +22,10 @@ from aico_sched.tasks.catalogue import Arranged
 from aico_sched.tasks.registry import BUILTIN_MODULES, TaskRegistry
 
 GENERIC_MODULES = ("aico_sched.tasks.bus", "aico_sched.tasks.demo")
+
+
+MORE_THREADS = 4
+"""Threads beyond one per processor: many blocking tasks wait rather than compute."""
 
 
 class Classes:
@@ -88,7 +94,9 @@ def make_broker(
 
 def make_environments(settings: Settings) -> Environments:
     """Where attempts run."""
-    return Environments({"loop": LoopRunner()})
+    execution = settings.execution
+    threads = execution.threads or usable_cpus() + MORE_THREADS
+    return Environments({"loop": LoopRunner(), "thread": ThreadRunner(threads, execution.cancel_grace)})
 
 
 def open_database(settings: Settings) -> Database:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -25,7 +25,9 @@ from aico_sched.topics.internal import AttemptEnd, AttemptStart
 
 SECOND = 1_000_000
 INSIST_EVERY = 1.0
-"""Seconds between the cancellations of a task that outlives its timeout."""
+"""Seconds between the cancellations of a task that was told to end: it can swallow one."""
+
+LEFT_ALONE = "it did not end when it was told to and was left to itself"
 
 RESULT_LEVELS = limits.MAX_NESTING - 5
 """Maps and arrays a result may have inside one another: in the answer to `scheduler.execution.list` it lies in five."""
@@ -37,12 +39,14 @@ PERMANENT = (ValueError, TypeError, PermanentError, InvalidTaskConfig)
 @dataclass(slots=True)
 class Attempt:
     """An attempt as the executor remembers it; `begun` is false while it waits for a place. `end_as` is set when
-    somebody asked for its end: (outcome, reason). `replies` are what its requests wait for, by correlation id."""
+    somebody asked for its end: (outcome, reason). `replies` are what its requests wait for, by correlation id.
+    `insist`, while it runs, is to be called along with the cancellation that asks for its end."""
 
     start: AttemptStart
     begun: bool = False
     end_as: tuple[str, str] | None = None
     replies: dict[str, "asyncio.Future[dict[str, Any]]"] = field(default_factory=dict)
+    insist: Callable[[], None] | None = None
 
 
 class TaskFailed(Exception):
@@ -57,9 +61,10 @@ async def run_attempt(
     data_dir: Path,
     clock: Clock,
     draw: Callable[[], float],
+    give_up: "GiveUp",
 ) -> AttemptEnd:
     """Run the attempt to its end and say how it ended. Cancelling the surrounding task ends it as `attempt.end_as`
-    says, or as interrupted."""
+    says, or as interrupted. An attempt that does not end when it is told to is given up."""
     start, started_us = attempt.start, clock.now_us()
     job = Job(start, ports, data_dir, loader)
     structlog.contextvars.clear_contextvars()
@@ -74,7 +79,9 @@ async def run_attempt(
         if runner.slots is not None:
             await runner.slots.acquire()
             slots, started_us = runner.slots, clock.now_us()
-        with _insisting(clock, start.timeout + INSIST_EVERY):
+        with _insisting(
+            attempt, clock, give_up.after, lambda: give_up.call(_given_up(attempt, started_us, clock, draw, job))
+        ):
             async with clock.timeout(start.timeout) as deadline:
                 result = await runner.run(job)
         if not result.success:
@@ -95,26 +102,52 @@ async def run_attempt(
     if deadline is not None and deadline.expired() and attempt.end_as is None:
         # Also when the task swallowed the cancellation and went on to return or to raise something of its own.
         end = _timed_out(attempt, started_us, clock, draw)
+    if job.usage.get("abandoned"):
+        end = end._replace(reason=f"{end.reason}; {LEFT_ALONE}" if end.reason else LEFT_ALONE)
     return end._replace(usage=job.usage)
 
 
+class GiveUp(NamedTuple):
+    """What becomes of an attempt that goes on although it was told to end: `after` so many seconds `call` is called,
+    once, with its end. Its code may go on for ever; nobody waits for it any more."""
+
+    after: float
+    call: Callable[[AttemptEnd], None]
+
+
 @contextmanager
-def _insisting(clock: Clock, after: float) -> Iterator[None]:
-    """From `after` seconds on, cancel the current task every second: a task can swallow one cancellation."""
+def _insisting(attempt: Attempt, clock: Clock, patience: float, give_up: Callable[[], None]) -> Iterator[None]:
+    """See that the current task ends once it was told to, by its timeout or through `attempt.insist`: it is cancelled
+    every second from then on, and given up after `patience` seconds."""
     task = asyncio.current_task()
     assert task is not None
     timer: Timer
+    last: float | None = None
 
     def again() -> None:
-        nonlocal timer
-        task.cancel("timeout")
-        timer = clock.call_at(clock.monotonic() + INSIST_EVERY, again)
+        nonlocal timer, last
+        now = clock.monotonic()
+        task.cancel("told to end")
+        if last is None:
+            last = now - INSIST_EVERY + patience
+        elif now >= last:
+            give_up()
+            last = float("inf")
+        timer = clock.call_at(min(now + INSIST_EVERY, max(last, now)), again)
 
-    timer = clock.call_at(clock.monotonic() + after, again)
+    def begin() -> None:
+        nonlocal timer
+        if last is None:
+            timer.cancel()
+            timer = clock.call_at(clock.monotonic() + INSIST_EVERY, again)
+
+    timer = clock.call_at(clock.monotonic() + attempt.start.timeout + INSIST_EVERY, again)
+    attempt.insist = begin
     try:
         yield
     finally:
         timer.cancel()
+        attempt.insist = None
 
 
 def _was_cancelled() -> bool:
@@ -202,6 +235,15 @@ def _failed(
         permanent = is_permanent(type(error), declared, transient, PERMANENT)
     retry_in = _retry_in(attempt.start, permanent, draw)
     return _ended(attempt, started_us, clock, "failed", None, error=error, retry_in=retry_in)
+
+
+def _given_up(attempt: Attempt, started_us: int, clock: Clock, draw: Callable[[], float], job: Job) -> AttemptEnd:
+    """The end of an attempt whose code goes on."""
+    if attempt.end_as is None:
+        end = _timed_out(attempt, started_us, clock, draw)
+    else:
+        end = _ended(attempt, started_us, clock, *attempt.end_as)
+    return end._replace(reason=f"{end.reason}; {LEFT_ALONE}", usage={**job.usage, "abandoned": True})
 
 
 def _retry_in(start: AttemptStart, permanent: bool, draw: Callable[[], float]) -> float | None:

@@ -21,6 +21,8 @@ class Children:
         self._actor, self._ended = actor, ended
         self.known: dict[str, Child] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        # Those whose key was released while they went on, and given to another.
+        self._superseded: set[asyncio.Task[None]] = set()
         self._before: list[tuple[str, Child | None]] = []
 
     def put(self, key: str, info: Any) -> None:
@@ -49,6 +51,8 @@ class Children:
     def start(self, key: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run the task of a child that was put."""
         task = asyncio.create_task(work(), name=f"{self._actor}/{key}")
+        if (older := self._tasks.get(key)) is not None:
+            self._superseded.add(older)
         self._tasks[key] = task
         task.add_done_callback(partial(self._has_ended, key))
 
@@ -61,6 +65,7 @@ class Children:
     def _has_ended(self, key: str, task: "asyncio.Task[None]") -> None:
         if self._tasks.get(key) is task:
             del self._tasks[key]
+        self._superseded.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             # A child reports its own failures by message; one that escapes is a bug in the reporting.
             log.error("child_failed", actor=self._actor, child=key, **described(error))
@@ -69,7 +74,7 @@ class Children:
     async def end(self, timeout: float) -> None:
         """Cancel what still runs and wait for it, nobody being left to report to. A task that will not end is left
         behind after `timeout` seconds."""
-        tasks = list(self._tasks.values())
+        tasks = [*self._tasks.values(), *self._superseded]
         for task in tasks:
             task.cancel()
         if tasks:

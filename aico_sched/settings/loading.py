@@ -11,6 +11,7 @@ from aico_sched.host_zone import host_zone
 from aico_sched.paths import absolute, default_config_dir, default_data_dir
 from aico_sched.settings import layers
 from aico_sched.settings.errors import ENVIRONMENT, from_validation, leaves
+from aico_sched.settings.execution import ExecutionSettings
 from aico_sched.settings.sections import (
     BusSettings,
     DataSettings,
@@ -28,6 +29,7 @@ class Settings(BaseModel):
 
     scheduler: SchedulerSettings
     bus: BusSettings
+    execution: ExecutionSettings
     store: StoreSettings
     data: DataSettings
     paths: PathSettings

@@ -49,6 +49,8 @@ ELSEWHERE = {
     "scheduler.log_level": "test_cli.py: it is the process's, not the embedded service's",
     "scheduler.log_format": "test_cli.py",
     "scheduler.priority_aging": "time/test_priorities.py",
+    "execution.threads": "execution/test_threads.py",
+    "execution.cancel_grace": "execution/test_threads.py",
     "tasks.maintenance.key_rotation": "its class comes with an issue of its own",
     "tasks.agency.background_learning": "its class comes with an issue of its own",
 }

@@ -6,7 +6,15 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from aico_sched.settings import BusSettings, DataSettings, PathSettings, SchedulerSettings, Settings, StoreSettings
+from aico_sched.settings import (
+    BusSettings,
+    DataSettings,
+    ExecutionSettings,
+    PathSettings,
+    SchedulerSettings,
+    Settings,
+    StoreSettings,
+)
 from aico_sched.settings.layers import defaults
 
 CORE = Path(__file__).parents[3] / "config" / "defaults" / "core.yaml"
@@ -64,6 +72,7 @@ def test_the_seeds_keys_stand_in_the_defaults_with_the_seeds_values() -> None:
     [
         ("scheduler", SchedulerSettings),
         ("bus", BusSettings),
+        ("execution", ExecutionSettings),
         ("store", StoreSettings),
         ("data", DataSettings),
         ("paths", PathSettings),

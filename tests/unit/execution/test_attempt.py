@@ -12,7 +12,7 @@ import pytest
 import structlog
 from pydantic import BaseModel, ConfigDict
 
-from aico_sched.execution.attempt import Attempt, broken, ended_unbegun, run_attempt
+from aico_sched.execution.attempt import Attempt, GiveUp, broken, ended_unbegun, run_attempt
 from aico_sched.execution.environments import Environments
 from aico_sched.execution.on_loop import LoopRunner
 from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult, TransientError
@@ -36,6 +36,8 @@ class Runner:
     def __init__(self, folder: Path) -> None:
         self.clock, self.folder = FakeClock(), folder
         self.progress: list[dict[str, Any]] = []
+        self.given_up: list[AttemptEnd] = []
+        self.give_up = GiveUp(6.0, self.given_up.append)
         self.attempt = Attempt(self.start(), begun=True)
         self.permanent: tuple[type[BaseException], ...] = ()
 
@@ -86,7 +88,9 @@ class Runner:
 
         ports = TaskPorts(self.clock, self.progress.append, publish, request, hold)
         environments = Environments({"loop": LoopRunner()})
-        attempt = run_attempt(self.attempt, environments, self, ports, self.folder, self.clock, lambda: 0.5)
+        attempt = run_attempt(
+            self.attempt, environments, self, ports, self.folder, self.clock, lambda: 0.5, self.give_up
+        )
         return asyncio.create_task(attempt)
 
 
@@ -416,3 +420,51 @@ async def test_an_attempt_that_never_began_ends_as_asked(runner: Runner) -> None
     runner.attempt.end_as = ("cancelled", "not needed")
     end = ended_unbegun(runner.attempt, runner.clock)
     assert (end.outcome, end.reason, end.retry_at_us) == ("cancelled", "not needed", 0)
+
+
+async def test_a_task_that_never_ends_is_given_up_and_its_late_end_is_another_matter(runner: Runner) -> None:
+    released = asyncio.Event()
+
+    async def body(context: Any) -> None:
+        while not released.is_set():
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                continue
+
+    running = runner.begin(body, timeout=5.0)
+    await runner.clock.advance(5.0 + 5.9)
+    assert runner.given_up == []
+    await runner.clock.advance(0.2)
+    (end,) = runner.given_up
+    assert (end.outcome, end.usage) == ("timed_out", {"environment": "loop", "abandoned": True})
+    assert "left to itself" in (end.reason or "")
+    await runner.clock.advance(30.0)
+    assert len(runner.given_up) == 1
+    released.set()
+    await running
+
+
+async def test_a_cancelled_task_that_goes_on_is_given_up_as_cancelled(runner: Runner) -> None:
+    released = asyncio.Event()
+
+    async def body(context: Any) -> None:
+        while not released.is_set():
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                continue
+
+    running = runner.begin(body, timeout=300.0)
+    await turns()
+    runner.attempt.end_as = ("cancelled", "by hand")
+    running.cancel()
+    assert runner.attempt.insist is not None
+    runner.attempt.insist()
+    await runner.clock.advance(6.1)
+    (end,) = runner.given_up
+    assert (end.outcome, end.retry_at_us) == ("cancelled", 0)
+    assert (end.reason or "").startswith("by hand; ")
+    released.set()
+    await running
+    assert runner.attempt.insist is None
