@@ -25,6 +25,7 @@ from aico_sched.topics.envelope import (
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import (
     Audit,
+    AuditLines,
     BusPublish,
     BusReply,
     BusRequest,
@@ -53,6 +54,9 @@ _SAID_BY_US = (names.REPLY, names.EVENTS)
 _COMMAND_FAMILIES = sorted(
     {topic if topic.startswith(names.EVENTS) else ".".join(topic.split(".")[:2]) for topic in COMMANDS}
 )
+
+_READS = frozenset(topic for topic, command in COMMANDS.items() if not command.mutates) - {names.REGISTRY_RELOAD}
+"""Commands that the store does not write into the audit trail by carrying them out."""
 
 READY_TIMEOUT = 15.0
 FLUSH_TIMEOUT = 2.0
@@ -118,6 +122,8 @@ class BridgeActor(Actor):
         self._endpoint: Endpoint | None = None
         self._own_replies = f"{names.REPLY}{source}.{secrets.token_hex(16)}"
         self._unsent: deque[tuple[str, bytes]] = deque()
+        self._asked: list[Audit] = []
+        self._refused: list[Audit] = []
         self._refilled = False
         self._quiet = False
         self.figures = {"received": 0, "refused": 0, "replies": 0, "events": 0, "published": 0, "unsent_max": 0}
@@ -170,6 +176,12 @@ class BridgeActor(Actor):
                 self._take_command(topic, body)
         return len(frames) == INTAKE
 
+    def end_turn(self) -> None:
+        for lines, may_wait in ((self._refused, False), (self._asked, True)):
+            if lines:
+                self.send(names.AUDIT, AuditLines(list(lines), may_wait))
+                lines.clear()
+
     def wake_at(self) -> float | None:
         # The bus does not tell when it has room again; a full one is rare.
         return self.clock.monotonic() + 0.01 if self._unsent else None
@@ -187,6 +199,10 @@ class BridgeActor(Actor):
         except Refused as refused:
             self._refuse(topic, refused)
         else:
+            if topic in _READS:
+                target = str(request.payload.get("task_id") or request.payload.get("execution_id") or "")
+                line = Audit(self.clock.now_us(), request.source, request.role, topic, target, "ok", "")
+                self._asked.append(line)
             self.send(topic, request)
 
     def _refuse(self, topic: str, refused: Refused) -> None:
@@ -196,7 +212,7 @@ class BridgeActor(Actor):
         line = Audit(
             self.clock.now_us(), refused.source, refused.role, topic, refused.target, error.code, error.message[:500]
         )
-        self.send(names.AUDIT, line)
+        self._refused.append(line)
         if refused.reply_to:
             self._reply(refused.reply_to, refused.correlation_id, msgpack.packb(error.as_reply()))
 
@@ -303,7 +319,7 @@ class BridgeActor(Actor):
                 ErrorCode.PERMISSION_DENIED,
                 detail,
             )
-            self.send(names.AUDIT, line)
+            self._refused.append(line)
             log.warning("publish_refused", topic=message.topic, creator=message.source, role=message.role)
             return False
         attributes = {**message.attributes, "created_by": message.source, **more}

@@ -21,6 +21,7 @@ from aico_sched.security import permissions
 from aico_sched.tasks.base import PermanentError
 from aico_sched.tasks.context import TaskPorts
 from aico_sched.topics import names
+from aico_sched.topics.errors import ErrorCode
 from aico_sched.topics.internal import (
     AlertRaise,
     AttemptCancel,
@@ -29,6 +30,8 @@ from aico_sched.topics.internal import (
     AttemptsEnded,
     AttemptsStart,
     AttemptStart,
+    Audit,
+    AuditLines,
     BusPublish,
     BusReply,
     BusRequest,
@@ -83,6 +86,7 @@ class ExecutorActor(Actor):
         self._waiting: deque[AttemptStart] = deque()
         self._running = 0
         self._ends: list[AttemptEnd] = []
+        self._decisions: list[Audit] = []
         self._stop_at: float | None = None
         self._stopped_children = False
         self.figures = {
@@ -121,11 +125,20 @@ class ExecutorActor(Actor):
         if self._stop_at is not None:
             # Its row says running; the next boot finds it and treats it as interrupted.
             return
+        self._decisions.append(self._decided(start))
         attempt = Attempt(start, begun=True)
         self._running += 1
         self.figures["started"] += 1
         self._delay_ms_max = max(self._delay_ms_max, (self.clock.now_us() - start.claimed_us) / 1_000)
         self.effects.spawn(start.execution_id, attempt, lambda: self._run(attempt))
+
+    def _decided(self, start: AttemptStart) -> Audit:
+        """Whether the task may run, for the audit trail; `run_attempt` abides by the same rule."""
+        decision = permissions.may_execute(start.task_id, start.task_class, start.role)
+        outcome = "ok" if decision.allowed else ErrorCode.PERMISSION_DENIED
+        detail = start.execution_id if decision.allowed else f"{start.execution_id}: {decision.reason}"
+        now = self.clock.now_us()
+        return Audit(now, start.creator, start.role, "task.execute", start.task_id, outcome, detail)
 
     async def _run(self, attempt: Attempt) -> None:
         """The child task. It touches nothing of this instance but what never changes."""
@@ -183,13 +196,15 @@ class ExecutorActor(Actor):
         self.send(names.ALERT_RAISE, AlertRaise(f"abandoned:{task_id}", "warning", message, task_id, details))
 
     def end_turn(self) -> None:
-        if not self._ends:
-            return
-        self.send(names.ATTEMPTS_ENDED, AttemptsEnded(self._ends))
-        self._ends = []
-        while self._waiting and self._running < self._limit:
-            self._spawn(self._waiting.popleft())
-        self._announce()
+        if self._ends:
+            self.send(names.ATTEMPTS_ENDED, AttemptsEnded(self._ends))
+            self._ends = []
+            while self._waiting and self._running < self._limit:
+                self._spawn(self._waiting.popleft())
+            self._announce()
+        if self._decisions:
+            self.send(names.AUDIT, AuditLines(self._decisions, may_wait=True))
+            self._decisions = []
 
     def _announce(self) -> None:
         running = self._running + len(self._waiting)

@@ -5,13 +5,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from aico_sched.audit_chain import Line
 from aico_sched.clock import Clock, Flexible
 from aico_sched.planning import Defaults, WantedTask
 from aico_sched.runtime.actor import Actor, answers, handles
 from aico_sched.runtime.cell import TryAgain
+from aico_sched.schedule import format_rfc3339
 from aico_sched.store.attempts import Attempts
+from aico_sched.store.audit import WAITING_LIMIT
 from aico_sched.store.bulk_claim import BulkClaim
 from aico_sched.store.clock_step import ClockStep
+from aico_sched.store.command_table import READS, RUN_CHANGES, TASK_CHANGES
 from aico_sched.store.commands import Commands
 from aico_sched.store.connection import Database
 from aico_sched.store.errors import StoreError
@@ -31,6 +35,7 @@ from aico_sched.topics.internal import (
     AttemptsEnded,
     AttemptsStart,
     Audit,
+    AuditLines,
     ClockSetBack,
     DueChanged,
     DueLoad,
@@ -52,29 +57,6 @@ MARK_INTERVAL = 1.0
 SEEN_CHUNK = 500
 ALERT_REPEAT = 300.0
 RETRY_AFTER = 0.25
-
-_TASK_CHANGES = {
-    names.TASK_CREATE: "create",
-    names.TASK_UPDATE: "update",
-    names.TASK_DELETE: "delete",
-    names.TASK_ENABLE: "enable",
-    names.TASK_DISABLE: "disable",
-    names.TASK_PAUSE: "pause",
-    names.TASK_RESUME: "resume",
-}
-_RUN_CHANGES = {
-    names.TASK_TRIGGER: "trigger",
-    names.TASK_BACKFILL: "backfill",
-    names.EXECUTION_CANCEL: "cancel",
-    names.DEAD_REQUEUE: "requeue",
-    names.DEAD_DISCARD: "discard",
-}
-_READS = {
-    names.TASK_LIST: "tasks",
-    names.EXECUTION_LIST: "executions",
-    names.DEAD_LIST: "dead",
-    names.EVENT_LIST: "events",
-}
 
 
 class Registry(Catalogue, Protocol):
@@ -103,6 +85,7 @@ class StoreActor(Actor):
         *,
         cache_size: int,
         event_retention: int,
+        audit_retention: int,
         message_id_retention: float,
         heartbeat_interval: float,
     ) -> None:
@@ -111,7 +94,7 @@ class StoreActor(Actor):
         self._defaults, self._boot_id = defaults, boot_id
         self._cache_size = cache_size
         self._event_retention, self._message_id_retention = event_retention, message_id_retention
-        self._heartbeat_interval = heartbeat_interval
+        self._audit_retention, self._heartbeat_interval = audit_retention, heartbeat_interval
         self._database: Database | None = None
         self._alerts: dict[str, float] = {}
         self._published = 0
@@ -146,8 +129,9 @@ class StoreActor(Actor):
         if self._database is None:
             return
         self._database.rollback()
-        if self._published:
+        if self._built and (self._published or self._unit.audit_trail.waiting):
             self._begin()
+            self._unit.audit_trail.seal()
             self._mark_published()
             self._database.commit()
         self._database.close()
@@ -159,8 +143,12 @@ class StoreActor(Actor):
 
     def end_turn(self) -> None:
         assert self._database is not None
-        if not self._database.in_transaction:
-            return
+        if self._database.in_transaction:
+            self._commit()
+        self._unit.audit_trail.settle()
+
+    def _commit(self) -> None:
+        assert self._database is not None
         if self._published and self.clock.monotonic() >= self._next_mark:
             self._mark_published()
         said, events = self._unit.announce()
@@ -180,6 +168,8 @@ class StoreActor(Actor):
 
     def _mark_published(self) -> None:
         """Write down how far the events are on the bus."""
+        if not self._published:
+            return
         self._unit.outbox.set_published(self._published)
         self._published = 0
         self._next_mark = self.clock.monotonic() + MARK_INTERVAL
@@ -204,6 +194,8 @@ class StoreActor(Actor):
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + self._heartbeat_interval
             self.send(names.HEARTBEAT, Heartbeat(dict(self._unit.outbox.sequences)))
+            if self._unit.audit_trail.waiting:
+                self._begin()
         if now >= self._next_housekeeping:
             self._next_housekeeping = now + HOUSEKEEPING_INTERVAL
             self._begin()
@@ -211,6 +203,7 @@ class StoreActor(Actor):
             more = self._unit.outbox.trim(self._event_retention)
             oldest = self._unit.now_us - int(self._message_id_retention * 1_000_000)
             more = self._database.change("trim_seen", (oldest, SEEN_CHUNK)) == SEEN_CHUNK or more
+            more = self._unit.audit_trail.trim(self._audit_retention, self._unit.now) or more
             if more:
                 # A chunk a turn until it is done, so that trimming keeps up with any rate.
                 self._next_housekeeping = now
@@ -231,7 +224,7 @@ class StoreActor(Actor):
         with self._patience():
             self._commands.create(requests)
 
-    @answers(*(_TASK_CHANGES.keys() - {names.TASK_CREATE}), *_RUN_CHANGES)
+    @answers(*(TASK_CHANGES.keys() - {names.TASK_CREATE}), *RUN_CHANGES)
     def change(self, topic: str, request: Request) -> None:
         """Apply a command once, however often it arrives: a repeat gets the first answer."""
         self._begin()
@@ -247,10 +240,10 @@ class StoreActor(Actor):
 
     def _carry_out(self, topic: str, request: Request) -> dict[str, Any]:
         sender = Sender(request.source, request.role)
-        if topic in _RUN_CHANGES:
-            done: dict[str, Any] = getattr(self._runs, _RUN_CHANGES[topic])(request.payload, sender)
+        if topic in RUN_CHANGES:
+            done: dict[str, Any] = getattr(self._runs, RUN_CHANGES[topic])(request.payload, sender)
             return done
-        result: dict[str, Any] = getattr(self._tasks, _TASK_CHANGES[topic])(request.payload, sender)
+        result: dict[str, Any] = getattr(self._tasks, TASK_CHANGES[topic])(request.payload, sender)
         if topic == names.TASK_DELETE and request.payload.get("remove_code"):
             self._remove_code(result["task_class"])
         return result
@@ -268,10 +261,10 @@ class StoreActor(Actor):
         self.effects.call(self._registry.remove_code, task_class)
         self.send(names.REGISTRY_CHANGED, Empty())
 
-    @answers(*_READS)
+    @answers(*READS)
     def read(self, topic: str, request: Request) -> dict[str, Any]:
         """Answer a question."""
-        result: dict[str, Any] = getattr(self._history, _READS[topic])(request.payload)
+        result: dict[str, Any] = getattr(self._history, READS[topic])(request.payload)
         return result
 
     @answers(names.TASK_STATUS)
@@ -354,11 +347,22 @@ class StoreActor(Actor):
         anyway; after a crash the events of the last second go out again, with the `seq` they had."""
         self._published = published.event_id
 
-    @handles(names.AUDIT, Audit)
-    def audit(self, line: Audit) -> None:
-        """Write what the bridge refused."""
+    @handles(names.AUDIT, AuditLines)
+    def audit(self, batch: AuditLines) -> None:
+        """Write what other actors decided."""
+        trail = self._unit.audit_trail
+        if not batch.may_wait or trail.waiting >= WAITING_LIMIT:
+            self._begin()
+        for row in batch.lines:
+            line = Audit(*row)
+            trail.defer(Line(format_rfc3339(line.at_us), *line[1:]))
+
+    @answers(names.AUDIT_LIST)
+    def audit_list(self, topic: str, request: Request) -> dict[str, Any]:
+        """A page of the audit trail, this question's own sender not yet in it."""
         self._begin()
-        self._unit.audit(line.source, line.role, line.action, line.target, line.outcome, line.detail)
+        self._unit.audit_trail.seal()
+        return self._history.audit(request.payload)
 
     @handles(names.ALERT_RAISE, AlertRaise)
     def alert(self, alert: AlertRaise) -> None:

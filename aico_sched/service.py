@@ -281,6 +281,7 @@ class SchedulerService:
                 boot_id,
                 cache_size=scheduler.cache_size,
                 event_retention=scheduler.event_retention,
+                audit_retention=scheduler.audit_retention,
                 message_id_retention=scheduler.message_id_retention,
                 heartbeat_interval=scheduler.heartbeat_interval,
             )

@@ -263,6 +263,19 @@ class EventList(Payload):
     limit: int = Field(default=100, ge=1, le=limits.MAX_PAGE)
 
 
+class AuditList(Page):
+    """`scheduler.audit.list`: the audit trail: every command and decision, whose it was and what came of it."""
+
+    since: Moment | None = None
+    source: Identifier | None = None
+    action: Identifier | None = Field(default=None, description="the command's topic, `task.execute`, `bus.publish` …")
+    target: Identifier | None = Field(default=None, description="the task or execution it is about")
+    outcome: Identifier | None = Field(default=None, description="`ok` or an error code")
+    order: Literal["newest", "oldest"] = Field(
+        default="newest", description="which lines come first; oldest first, without filters, the chain can be checked"
+    )
+
+
 class Empty(Payload):
     """A command without arguments: `scheduler.registry.{list,reload}`, `scheduler.stats`, `scheduler.health`."""
 

@@ -40,6 +40,7 @@ COMMAND_EXAMPLES: dict[str, dict[str, Any]] = {
     names.REGISTRY_LIST: {},
     names.REGISTRY_RELOAD: {},
     names.EVENT_LIST: {"topic": names.TASK_CREATED, "after_seq": 0, "limit": 10},
+    names.AUDIT_LIST: {"outcome": "permission_denied", "limit": 20},
     names.STATS: {},
     names.HEALTH: {},
     names.TASK_DELETE: {"task_id": TASK},

@@ -256,6 +256,14 @@ class Audit(NamedTuple):
     detail: str
 
 
+class AuditLines(NamedTuple):
+    """Any actor → store: what one turn has for the audit trail, as `Audit` rows. Those that `may_wait` are written
+    with the next transaction; they tell of what has changed nothing, or follows from the database."""
+
+    lines: list[Audit]
+    may_wait: bool
+
+
 class Report(NamedTuple):
     """An actor's own figures, for stats and health: name → number or small map."""
 

@@ -29,6 +29,7 @@ SCHEDULE_EXPLAIN: Final = "scheduler.schedule.explain"
 REGISTRY_LIST: Final = "scheduler.registry.list"
 REGISTRY_RELOAD: Final = "scheduler.registry.reload"
 EVENT_LIST: Final = "scheduler.event.list"
+AUDIT_LIST: Final = "scheduler.audit.list"
 STATS: Final = "scheduler.stats"
 HEALTH: Final = "scheduler.health"
 

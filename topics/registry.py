@@ -49,6 +49,7 @@ COMMANDS: dict[str, Command] = {
         Command(names.REGISTRY_LIST, commands.Empty, views.RegistryView, False),
         Command(names.REGISTRY_RELOAD, commands.Empty, views.RegistryReloadView, False),
         Command(names.EVENT_LIST, commands.EventList, views.EventPage, False),
+        Command(names.AUDIT_LIST, commands.AuditList, views.AuditPage, False),
         Command(names.STATS, commands.Empty, views.StatsView, False),
         Command(names.HEALTH, commands.Empty, views.HealthView, False),
     )

@@ -200,6 +200,37 @@ class EventPage(Payload):
     events: list[EventRow]
 
 
+class AuditLine(Payload):
+    """One line of the audit trail. `hash` (SHA-256, hexadecimal) is over the line before and this one."""
+
+    id: int
+    at: str
+    source: str
+    role: str
+    action: str
+    target: str
+    outcome: str
+    detail: str
+    hash: str
+
+
+class AuditLink(Payload):
+    """A line's number and hash."""
+
+    id: int
+    hash: str
+
+
+class AuditPage(Payload):
+    """`scheduler.audit.list`. The trail is what follows `anchor`, up to `head`, the newest line. A page of few lines,
+    even none, may have a `next_cursor`: it ends when enough lines were looked at."""
+
+    lines: list[AuditLine]
+    next_cursor: str | None
+    anchor: AuditLink
+    head: AuditLink
+
+
 class TaskEvent(Payload):
     """`scheduler.event.task.*`: a change to a task, after it is durable. `by` is the sender of the command."""
 

@@ -231,6 +231,22 @@ def event_list(topic: str, *, after_seq: int = 0, limit: int = 100) -> Call[view
     return _call(names.EVENT_LIST, views.EventPage, {"topic": topic, "after_seq": after_seq, "limit": limit})
 
 
+def audit(
+    *,
+    since: datetime | str | None = None,
+    source: str | None = None,
+    action: str | None = None,
+    target: str | None = None,
+    outcome: str | None = None,
+    order: Literal["newest", "oldest"] = "newest",
+    limit: int = 100,
+    cursor: str | None = None,
+) -> Call[views.AuditPage]:
+    """The audit trail, a page at a time."""
+    wanted = _given(since=since, source=source, action=action, target=target, outcome=outcome, cursor=cursor)
+    return _call(names.AUDIT_LIST, views.AuditPage, {**wanted, "order": order, "limit": limit})
+
+
 def stats() -> Call[views.StatsView]:
     """Counters and gauges of every actor, and the caches."""
     return _call(names.STATS, views.StatsView, {})

@@ -186,6 +186,7 @@ class SchedulerClient:
     registry = _Command(calls.registry)
     reload = _Command(calls.reload)
     event_list = _Command(calls.event_list)
+    audit = _Command(calls.audit)
     stats = _Command(calls.stats)
     health = _Command(calls.health)
 

@@ -177,6 +177,7 @@ class SyncSchedulerClient:
     registry = _Command(calls.registry)
     reload = _Command(calls.reload)
     event_list = _Command(calls.event_list)
+    audit = _Command(calls.audit)
     stats = _Command(calls.stats)
     health = _Command(calls.health)
 

@@ -64,6 +64,7 @@ class SchedulerSettings(Section):
     user_task_folder: AnyPath | None
     heartbeat_interval: float = Field(ge=0.05, le=3_600)
     event_retention: int = Field(ge=100, le=100_000_000)
+    audit_retention: int = Field(ge=100, le=1_000_000_000)
     message_id_retention: float = Field(ge=1, le=30 * DAY)
     log_level: Literal["debug", "info", "warning", "error", "critical"]
     log_format: Literal["auto", "console", "json"]

@@ -113,6 +113,14 @@ class History:
         )
         return {"events": _fitting(views)}
 
+    def audit(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """`scheduler.audit.list`."""
+        page = self._unit.audit_trail.page(payload, _instant(payload.get("since")))
+        lines = _fitting(page["lines"])
+        if len(lines) < len(page["lines"]):
+            page |= {"lines": lines, "next_cursor": str(lines[-1]["id"])}
+        return page
+
     def _attempts(self, execution_id: str) -> list[dict[str, Any]]:
         return [AttemptRow(*row).view() for row in self._database.run("attempts", (execution_id,))]
 

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from aico_sched.audit_chain import Line
 from aico_sched.planning import Defaults
 from aico_sched.schedule import format_rfc3339, parse_rfc3339
 from aico_sched.store.audit import AuditTrail
@@ -84,7 +85,7 @@ class Unit:
         self.said = Announcements()
         self.recent.clear()
         self.outbox = Outbox(self.database)
-        self.audit_trail = AuditTrail(self.database)
+        self.audit_trail.undo()
         self.seen = SeenMessages(self.database)
 
     def mark(self) -> Mark:
@@ -160,4 +161,4 @@ class Unit:
 
     def audit(self, source: str, role: str, action: str, target: str, outcome: str, detail: str = "") -> None:
         """A line in the audit trail."""
-        self.audit_trail.add(self.now, source, role, action, target, outcome, detail)
+        self.audit_trail.add(Line(self.now, source, role, action, target, outcome, detail))

@@ -107,6 +107,7 @@ CASES = {
     names.REGISTRY_LIST: Case(nothing),
     names.REGISTRY_RELOAD: Case(nothing),
     names.EVENT_LIST: Case(created_events),
+    names.AUDIT_LIST: Case(nothing),
     names.STATS: Case(nothing),
     names.HEALTH: Case(nothing),
 }

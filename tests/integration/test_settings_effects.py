@@ -454,6 +454,18 @@ async def test_old_events_are_dropped_beyond_so_many(start: Any, monkeypatch: py
     assert (await run.client.event_list(names.TASK_UPDATED, after_seq=newest.seq - 1)).events[0].seq == newest.seq
 
 
+@shows("scheduler.audit_retention")
+async def test_old_audit_lines_are_dropped_beyond_so_many(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_actor, "HOUSEKEEPING_INTERVAL", 0.02)
+    run = await start(scheduler__audit_retention=100, scheduler__heartbeat_interval=0.05)
+    for number in range(650):
+        await run.client.explain(f"{number % 60} 3 * * *")
+    async with asyncio.timeout(20):
+        while (page := await run.client.audit(limit=1)).anchor.id == 0:
+            pass
+    assert 100 <= page.head.id - page.anchor.id < 650
+
+
 @shows("scheduler.message_id_retention")
 async def test_an_answer_is_remembered_for_so_long(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_actor, "HOUSEKEEPING_INTERVAL", 0.02)

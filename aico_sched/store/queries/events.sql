@@ -36,9 +36,6 @@ INSERT OR IGNORE INTO scheduler_seen_messages VALUES (?, ?, ?);
 DELETE FROM scheduler_seen_messages WHERE message_id IN
     (SELECT message_id FROM scheduler_seen_messages WHERE received_at < ? ORDER BY received_at LIMIT ?);
 
--- name: insert_audit
-INSERT INTO scheduler_audit (at, source, role, action, target, outcome, detail) VALUES (?, ?, ?, ?, ?, ?, ?);
-
 -- name: newest_event_time
 SELECT timestamp FROM scheduler_events ORDER BY event_id DESC LIMIT 1;
 

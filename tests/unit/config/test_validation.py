@@ -51,6 +51,7 @@ WRONG = [
     ("scheduler.user_task_folder", 3, "a path or null"),
     ("scheduler.heartbeat_interval", 0, "at least 0.05"),
     ("scheduler.event_retention", 5, "at least 100"),
+    ("scheduler.audit_retention", 5, "at least 100"),
     ("scheduler.message_id_retention", 0, "at least 1"),
     ("scheduler.log_level", "loud", "one of debug, info, warning, error, critical"),
     ("scheduler.log_format", "xml", "one of auto, console, json"),
