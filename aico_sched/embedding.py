@@ -13,7 +13,7 @@ from aico_sched.service import SchedulerService
 from aico_sched.settings import Settings
 from aico_sched.store.connection import Database
 
-SECTIONS = ("scheduler", "tasks", "bus", "store", "paths")
+SECTIONS = ("scheduler", "tasks", "bus", "store", "data", "web", "paths")
 
 _PORT = re.compile(r"(?P<scheme>tcp://)?(?P<host>\*|\[[^\]]+\]|[^:/]+)(:(?P<publish>\d+))?(,(?P<subscribe>\d+))?")
 _AICO_PUBLISH, _AICO_SUBSCRIBE = 5555, 5556
@@ -40,11 +40,11 @@ class InvalidBusHost(ValueError):
 class TaskScheduler:
     """A scheduler for a program that has its own configuration, bus and database.
 
-    `config_manager` is anything with `get(key, default)`; its sections `scheduler`, `tasks`, `bus`, `store` and
-    `paths`, at the top or under `core.`, are laid over the defaults. A bus that is given is joined, by its address
-    (`tcp://HOST:PUB,SUB`, or `tcp://HOST` with AICO's ports) or by an object with `pub_port` and `sub_port`; without
-    one a bus is hosted. A libSQL connection that is given is borrowed: the scheduler keeps its tables there and never
-    closes it; without one it has a database file of its own.
+    `config_manager` is anything with `get(key, default)`; its sections `scheduler`, `tasks`, `bus`, `store`, `data`,
+    `web` and `paths`, at the top or under `core.`, are laid over the defaults. A bus that is given is joined, by its
+    address (`tcp://HOST:PUB,SUB`, or `tcp://HOST` with AICO's ports) or by an object with `pub_port` and `sub_port`;
+    without one a bus is hosted. A libSQL connection that is given is borrowed: the scheduler keeps its tables there and
+    never closes it; without one it has a database file of its own.
     """
 
     def __init__(

@@ -2,6 +2,9 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
 
 import structlog
 import zmq
@@ -19,14 +22,18 @@ from aico_sched.wiring import make_broker
 log = structlog.get_logger(__name__)
 
 
-def run(settings: Settings) -> int:
-    """Run the service in a loop of its own until SIGTERM or SIGINT. Returns the exit code: 0 after an orderly stop,
-    1 when it could not go on."""
+Beside = Callable[[], AbstractAsyncContextManager[Any]]
+"""Something that is entered once the service runs, and left before it stops."""
+
+
+def run(settings: Settings, beside: Beside = nullcontext) -> int:
+    """Run the service in a loop of its own until SIGTERM or SIGINT, with what is `beside` it. Returns the exit code: 0
+    after an orderly stop, 1 when it could not go on."""
     configure_logging(settings.scheduler.log_level, settings.scheduler.log_format)
-    return asyncio.run(_serve(settings))
+    return asyncio.run(_serve(settings, beside))
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, beside: Beside) -> int:
     service = SchedulerService(settings)
     loop = asyncio.get_running_loop()
     signalled = asyncio.Event()
@@ -47,7 +54,8 @@ async def _serve(settings: Settings) -> int:
         await asyncio.gather(starting, return_exceptions=True)
         if not starting.cancelled():
             starting.result()
-            await service.wait()
+            async with beside():
+                await service.wait()
     except Exception as error:
         log.critical("service_failed", **described(error))
         return 1

@@ -52,7 +52,13 @@ def _key_error(error: Any) -> Failure:
     return Failure("keys", str(error))
 
 
+def _web_error(error: Any) -> Failure:
+    return Failure("web", str(error), exit_code=USAGE)
+
+
 _KNOWN = (
+    ("aico_sched.api.server", "AddressInUse", _web_error),
+    ("aico_sched.api.tokens", "UnusableToken", _web_error),
     ("aico_sched.security.key_names", "KeyRingError", _key_error),
     ("aico_sched.topics.errors", "CommandError", _command_error),
     ("aico_sched.client.errors", "SchedulerError", _command_error),

@@ -1,12 +1,14 @@
 """Commands about the service itself: run it, see how it is, watch what it says."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from aico_sched.cli.errors import Failure
 from aico_sched.cli.output import pairs, seconds, short
-from aico_sched.cli.session import Connect, DataDir, Session, offline, online
+from aico_sched.cli.session import Connect, DataDir, KeyName, Session, offline, online
 from aico_sched.cli.watching import show_event
 from aico_sched.topics import names
 
@@ -17,11 +19,11 @@ ConfigFile = Annotated[
 ]
 
 
-def load_settings(config: Path | None, data_dir: Path | None, bus_connect: str | None = None) -> Any:
-    """The settings with what the command line says on top."""
+def load_settings(config: Path | None, data_dir: Path | None, bus_connect: str | None = None, **others: Any) -> Any:
+    """The settings with what the command line says on top; what is None it does not say."""
     from aico_sched.settings import Settings
 
-    overrides: dict[str, Any] = {}
+    overrides: dict[str, Any] = {key: value for key, value in others.items() if value is not None}
     if data_dir is not None:
         overrides["paths__data_dir"] = data_dir
     if bus_connect is not None:
@@ -30,12 +32,60 @@ def load_settings(config: Path | None, data_dir: Path | None, bus_connect: str |
 
 
 @offline(app)
-def run(on: Session, config: ConfigFile = None, data_dir: DataDir = None, bus_connect: Connect = None) -> None:
+def run(
+    on: Session,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    bus_connect: Connect = None,
+    with_web: Annotated[bool, typer.Option("--web", help="With the REST API and the dashboard; see `web`.")] = False,
+) -> None:
     """Run the service until SIGTERM or Ctrl-C. It needs no configuration."""
     settings = load_settings(config, on.data_dir, on.bus_connect)
     from aico_sched.process import run as run_service
 
+    if with_web:
+        part = web_part()
+        raise typer.Exit(run_service(settings, lambda: part.web(settings)))
     raise typer.Exit(run_service(settings))
+
+
+@offline(app)
+def web(
+    on: Session,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    bus_connect: Connect = None,
+    key_name: KeyName = "admin",
+    host: Annotated[str | None, typer.Option(help="Address to listen on; web.host if absent.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port; 0 for any free one.")] = None,
+) -> None:
+    """Serve the REST API and the dashboard of a running service until Ctrl-C. Whoever has its token is `--as`."""
+    settings = load_settings(config, on.data_dir, on.bus_connect, web__host=host, web__port=port)
+    part = web_part()
+
+    def started(address: str) -> None:
+        if on.out.as_json:
+            on.out.json({"address": address, "token_file": str(part.token_file(settings))})
+        elif sys.stdout.isatty():
+            on.out.line(f"Dashboard: {part.secret_address(settings, address)}")
+        else:
+            on.out.line(f"Dashboard: {address} (its token is in {part.token_file(settings)})")
+        sys.stdout.flush()
+
+    raise typer.Exit(part.run(settings, on.key_name, on.bus_connect, started))
+
+
+def web_part() -> Any:
+    """The module that serves the API; what it needs is an extra."""
+    try:
+        from aico_sched.api import server
+    except ModuleNotFoundError as error:
+        raise Failure(
+            "missing_extra",
+            f"the REST API and the dashboard need a package that is not installed: {error.name}",
+            hint="Install it with: pip install 'aico-sched[api]'",
+        ) from error
+    return server
 
 
 @offline(app)

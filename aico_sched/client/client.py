@@ -11,7 +11,6 @@ from typing import Any, Final, Generic, ParamSpec, Self, TypeVar
 
 import structlog
 import zmq
-from pydantic import ValidationError
 
 from aico_sched.bus.address import BusAddress
 from aico_sched.bus.end import BusEnd
@@ -19,7 +18,7 @@ from aico_sched.bus.endpoint import BusEndpoint, BusUnreachable, EndpointClosed
 from aico_sched.bus.sockets import Context
 from aico_sched.client import calls
 from aico_sched.client.discovery import locate
-from aico_sched.client.errors import ServiceUnreachable, WaitTimeout, refusal
+from aico_sched.client.errors import ServiceUnreachable, WaitTimeout, from_answer, refusal
 from aico_sched.client.events import BUFFER, EventStream, event_of
 from aico_sched.client.requests import Requests
 from aico_sched.security.keys import CurveIdentity
@@ -138,8 +137,7 @@ class SchedulerClient:
     async def close(self) -> None:
         """Disconnect. Requests that wait fail with `ServiceUnreachable`, iterations over events end. Harmless when
         repeated."""
-        for stream in list(self._streams):
-            stream.end()
+        self.end_streams()
         self._requests.close()
         self._endpoint.close()
         if self._own_context:
@@ -159,12 +157,7 @@ class SchedulerClient:
 
     async def do(self, call: calls.Call[Result]) -> Result:
         """Send a command that `calls` has made and return its answer as a model."""
-        result = await self._send(call.topic, call.payload, None, None)
-        try:
-            return call.result.model_validate(result)
-        except ValidationError as error:
-            message = f"the answer to {call.topic} is not as this version of the client knows it: {error}"
-            raise refusal(ErrorCode.INTERNAL, message) from error
+        return from_answer(call.topic, call.result, await self._send(call.topic, call.payload, None, None))
 
     create = _Command(calls.create)
     update = _Command(calls.update)
@@ -209,6 +202,11 @@ class SchedulerClient:
             self._listen(each)
         self._streams.append(stream)
         return stream
+
+    def end_streams(self) -> None:
+        """End every iteration over events; requests go on."""
+        for stream in list(self._streams):
+            stream.end()
 
     async def wait(self, execution_id: str, timeout: float | None = None) -> ExecutionView:
         """The execution once it is over, whatever its end. Raises `ExecutionNotFound`, and `WaitTimeout` after

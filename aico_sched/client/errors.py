@@ -1,11 +1,14 @@
 """What a client raises: one class per error code of the contract, and what can go wrong on the way."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from aico_sched.topics.commands import Payload
 from aico_sched.topics.errors import RETRYABLE, CommandError, ErrorCode
+
+Result = TypeVar("Result", bound=Payload)
 
 
 class SchedulerError(Exception):
@@ -167,3 +170,12 @@ def from_validation(error: ValidationError) -> Refused:
     if others := sorted(set(fields[1:])):
         message += f" (also wrong: {', '.join(others[:10])})"
     return refusal(ErrorCode.INVALID_MESSAGE, message, {"field": fields[0]})
+
+
+def from_answer(topic: str, model: type[Result], result: Mapping[str, Any]) -> Result:
+    """The result of a command as its model. Raises `InternalError` for one of another version."""
+    try:
+        return model.model_validate(result)
+    except ValidationError as error:
+        message = f"the answer to {topic} is not as this version of the client knows it: {error}"
+        raise refusal(ErrorCode.INTERNAL, message) from error

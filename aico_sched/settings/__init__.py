@@ -10,6 +10,7 @@ from aico_sched.settings.sections import (
     SchedulerSettings,
     StoreSettings,
     TaskSettings,
+    WebSettings,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "Settings",
     "StoreSettings",
     "TaskSettings",
+    "WebSettings",
 ]

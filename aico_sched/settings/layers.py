@@ -13,7 +13,7 @@ import yaml
 from aico_sched.settings.errors import ConfigurationError
 
 PREFIX = "AICO_SCHED_"
-SECTIONS = ("scheduler", "bus", "store", "paths", "tasks")
+SECTIONS = ("scheduler", "bus", "store", "data", "web", "paths", "tasks")
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "": None}
 
 Layer = dict[str, Any]

@@ -19,6 +19,7 @@ from aico_sched.settings.sections import (
     SchedulerSettings,
     StoreSettings,
     TaskSettings,
+    WebSettings,
 )
 
 
@@ -32,6 +33,7 @@ class Settings(BaseModel):
     execution: ExecutionSettings
     store: StoreSettings
     data: DataSettings
+    web: WebSettings
     paths: PathSettings
     tasks: dict[str, dict[str, TaskSettings]]
 

@@ -139,6 +139,15 @@ class DataSettings(Section):
     key_file: AnyPath | None
 
 
+class WebSettings(Section):
+    """`web:`, the REST API and the dashboard (extra `api`)."""
+
+    host: str = Field(pattern=r"^[A-Za-z0-9._:-]+$")
+    port: Port
+    hosts: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]+$")]] = Field(max_length=100)
+    token_file: AnyPath | None
+
+
 class PathSettings(Section):
     """`paths:`. `data_dir` is always resolved once the settings are loaded."""
 

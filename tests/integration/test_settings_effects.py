@@ -51,6 +51,10 @@ ELSEWHERE = {
     "scheduler.priority_aging": "time/test_priorities.py",
     "execution.threads": "execution/test_threads.py",
     "execution.cancel_grace": "execution/test_threads.py",
+    "web.host": "api/test_serving.py: what is listened on is what the process serves",
+    "web.port": "api/test_serving.py",
+    "web.hosts": "api/test_serving.py",
+    "web.token_file": "api/test_access.py",
     "tasks.maintenance.key_rotation": "its class comes with an issue of its own",
     "tasks.agency.background_learning": "its class comes with an issue of its own",
 }

@@ -9,7 +9,7 @@ import pytest
 
 from aico_sched import __version__
 
-SHIPPED = {".py", ".yaml", ".sql", ".typed"}
+SHIPPED = {".py", ".yaml", ".sql", ".typed", ".html", ".js", ".css", ".svg"}
 
 
 def contents(wheel: Path) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ from aico_sched.settings import (
     SchedulerSettings,
     Settings,
     StoreSettings,
+    WebSettings,
 )
 from aico_sched.settings.layers import defaults
 
@@ -75,6 +76,7 @@ def test_the_seeds_keys_stand_in_the_defaults_with_the_seeds_values() -> None:
         ("execution", ExecutionSettings),
         ("store", StoreSettings),
         ("data", DataSettings),
+        ("web", WebSettings),
         ("paths", PathSettings),
     ],
 )

@@ -65,6 +65,10 @@ WRONG = [
     ("store.path", 1, "a path or null"),
     ("store.synchronous", "off", "one of full, normal"),
     ("store.key_file", False, "a path or null"),
+    ("web.host", "a b", "text"),
+    ("web.port", 65536, "at most 65535"),
+    ("web.hosts", "a b", "a list of text"),
+    ("web.token_file", 7, "a path or null"),
     ("paths.data_dir", 5, "a path"),
     ("tasks.maintenance.log_cleanup.timeout", -1, "a number or null, more than 0"),
     ("tasks.maintenance.log_cleanup.schedule", 4, "text or null"),
@@ -91,7 +95,7 @@ def test_a_wrong_value_is_refused_with_its_path_and_what_is_allowed(path: str, v
 
 def test_every_ranged_key_stands_in_the_table_above() -> None:
     tried = {path for path, _, _ in WRONG}
-    for section in ("scheduler", "bus", "store", "paths"):
+    for section in ("scheduler", "bus", "store", "web", "paths"):
         assert {f"{section}.{key}" for key in defaults()[section]} <= tried
 
 
