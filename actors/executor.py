@@ -3,7 +3,7 @@
 import asyncio
 import random
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -15,6 +15,7 @@ from aico_sched.clock import Clock
 from aico_sched.data.source import DataSource
 from aico_sched.execution.attempt import Attempt, GiveUp, broken, ended_unbegun, run_attempt
 from aico_sched.execution.environments import Environments, TaskLoader
+from aico_sched.histogram import Histogram
 from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor, Child, handles
 from aico_sched.security import permissions
@@ -43,6 +44,9 @@ log = structlog.get_logger(__name__)
 
 BEYOND_RUNNERS = 1.0
 """Seconds by which an attempt is given up later than its runner would do it, which knows best what it leaves behind."""
+
+FAILURE_KINDS = 50
+"""Types of error that are counted each by itself."""
 
 
 class Registry(TaskLoader, Protocol):
@@ -99,6 +103,8 @@ class ExecutorActor(Actor):
             "interrupted": 0,
             "abandoned": 0,
         }
+        self._failures: Counter[str] = Counter()
+        self._delay = Histogram()
         self._delay_ms_max = 0.0
         self._seconds = {"total": 0.0, "max": 0.0}
 
@@ -129,7 +135,9 @@ class ExecutorActor(Actor):
         attempt = Attempt(start, begun=True)
         self._running += 1
         self.figures["started"] += 1
-        self._delay_ms_max = max(self._delay_ms_max, (self.clock.now_us() - start.claimed_us) / 1_000)
+        delay_ms = (self.clock.now_us() - start.claimed_us) / 1_000
+        self._delay_ms_max = max(self._delay_ms_max, delay_ms)
+        self._delay.add(delay_ms)
         self.effects.spawn(start.execution_id, attempt, lambda: self._run(attempt))
 
     def _decided(self, start: AttemptStart) -> Audit:
@@ -173,6 +181,9 @@ class ExecutorActor(Actor):
         self._running -= 1
         self.figures["ended"] += 1
         self.figures[end.outcome] += 1
+        if end.error_type is not None:
+            known = end.error_type in self._failures or len(self._failures) < FAILURE_KINDS
+            self._failures[end.error_type if known else "other"] += 1
         seconds = (end.completed_us - end.started_us) / 1_000_000
         self._seconds["total"] += seconds
         self._seconds["max"] = max(self._seconds["max"], seconds)
@@ -311,6 +322,8 @@ class ExecutorActor(Actor):
     def report(self) -> dict[str, Any]:
         return {
             **self.figures,
+            "failures": dict(self._failures),
+            "start_delay": self._delay.report(),
             "limit": self._limit,
             "running": self._running,
             "waiting": len(self._waiting),

@@ -3,26 +3,42 @@
 from typing import Any, NamedTuple
 
 from aico_sched.clock import Clock, Flexible
+from aico_sched.figures import lately, observe, raised, within_window
 from aico_sched.health import Thresholds, constraint, is_idle, judge
 from aico_sched.host import HostSampler
 from aico_sched.loop_lag import LoopLag
+from aico_sched.rolling import Rolling
 from aico_sched.runtime.actor import Actor, answers, handles
 from aico_sched.topics import names
-from aico_sched.topics.internal import AskReport, Load, Report, Request
+from aico_sched.topics.internal import AlertRaise, AskReport, Empty, Load, PeaksKept, Report, Request
 
 REPORT_DEADLINE = 0.5
 """Seconds an actor has for its report; one that stays silent is unresponsive, which is a finding too."""
 
+LOOKS_IN_WINDOW = 60
+"""How often in a window the other actors are asked for their figures."""
+
+LOOKS_ALIKE = 2
+"""A changed status is told of when so many looks one after the other have found it."""
+
+PEAKS_INTERVAL = 60.0
+"""Seconds between two times that the highest values are written down."""
+
+SEVERITY = {"degraded": "warning", "critical": "critical"}
+
 
 class _Asked(NamedTuple):
-    request: Request
+    """`request` is None for a look of our own."""
+
+    request: Request | None
     topic: str
     reports: dict[str, dict[str, Any]]
     deadline: float
 
 
 class HealthActor(Actor):
-    """Samples load every `check_interval` seconds and answers `scheduler.stats` and `scheduler.health`."""
+    """Samples load every `check_interval` seconds, gathers the figures of the last `window` seconds, and answers
+    `scheduler.stats` and `scheduler.health`."""
 
     name = "health"
 
@@ -34,6 +50,7 @@ class HealthActor(Actor):
         *,
         actors: tuple[str, ...],
         check_interval: float,
+        window: float,
         version: str,
     ) -> None:
         super().__init__(clock)
@@ -43,15 +60,27 @@ class HealthActor(Actor):
         self._ask_id = 0
         self._started = clock.monotonic()
         self._next_sample = self._started
+        self._look_interval = window / LOOKS_IN_WINDOW
+        self._next_look = self._started + self._look_interval
+        self._rolling = Rolling(window, self._look_interval, self._started)
+        self._peaks: dict[str, float] | None = None
+        self._peaks_kept: dict[str, float] = {}
+        self._next_keep = self._started + PEAKS_INTERVAL
+        self._found, self._found_times, self._told = "", 0, ""
         self._lag = LoopLag()
         self._load = Load(0.0, 0.0, 0.0, True, "")
         self.figures = {"samples": 0, "constrained": 0, "silent_actors": 0}
+        self._incidents = {"cpu": 0, "memory": 0}
 
     async def on_start(self) -> None:
         self._lag.start()
+        self.send(names.PEAKS_ASK, Empty())
 
     async def on_stop(self) -> None:
         self._lag.stop()
+
+    def begin_stop(self) -> None:
+        self._keep_peaks()
 
     # Watching.
 
@@ -60,6 +89,12 @@ class HealthActor(Actor):
         if now >= self._next_sample:
             self._next_sample = now + self._check_interval
             self._sample()
+        if now >= self._next_look:
+            self._next_look = now + self._look_interval
+            self._ask(None, "")
+        if now >= self._next_keep:
+            self._next_keep = now + PEAKS_INTERVAL
+            self._keep_peaks()
         for ask_id in [ask_id for ask_id, asked in self._asked.items() if now >= asked.deadline]:
             self.figures["silent_actors"] += 1
             self._answer(ask_id)
@@ -67,26 +102,40 @@ class HealthActor(Actor):
 
     def wake_at(self) -> float:
         deadline = min((asked.deadline for asked in self._asked.values()), default=float("inf"))
-        return Flexible(min(self._next_sample, deadline), deadline)
+        return Flexible(min(self._next_sample, self._next_look, self._next_keep, deadline), deadline)
 
     def _sample(self) -> None:
         sample = self._sampler.sample()
         constrained = constraint(sample, self._thresholds)
         self.figures["samples"] += 1
         self.figures["constrained"] += bool(constrained)
+        if constrained and not self._load.constrained:
+            self._incidents["cpu" if sample.cpu_percent > self._thresholds.max_cpu else "memory"] += 1
         self._load = Load(
             sample.cpu_percent, sample.memory_percent, self._lag.last, is_idle(sample, self._thresholds), constrained
         )
         self.send(names.LOAD, self._load)
 
-    # Answering.
+    @handles(names.PEAKS_KEPT, PeaksKept)
+    def peaks_kept(self, kept: PeaksKept) -> None:
+        """The highest values of all boots before this one."""
+        self._peaks_kept = self._peaks = kept.peaks
+
+    def _keep_peaks(self) -> None:
+        if self._peaks is not None and self._peaks != self._peaks_kept:
+            self._peaks_kept = self._peaks
+            self.send(names.PEAKS_KEEP, PeaksKept(self._peaks))
+
+    # Asking and answering.
 
     @answers(names.STATS, names.HEALTH)
     def ask_all(self, topic: str, request: Request) -> None:
         """Ask every actor for its figures; the answer follows when all have spoken, or the deadline has passed."""
+        self._ask(request, topic)
+
+    def _ask(self, request: Request | None, topic: str) -> None:
         self._ask_id += 1
-        deadline = self.clock.monotonic() + REPORT_DEADLINE
-        self._asked[self._ask_id] = _Asked(request, topic, {}, deadline)
+        self._asked[self._ask_id] = _Asked(request, topic, {}, self.clock.monotonic() + REPORT_DEADLINE)
         self.send(names.REPORT_ASK, AskReport(self._ask_id))
 
     @handles(names.REPORT, Report)
@@ -101,36 +150,53 @@ class HealthActor(Actor):
 
     def _answer(self, ask_id: int) -> None:
         asked = self._asked.pop(ask_id)
-        answer = self._stats(asked.reports) if asked.topic == names.STATS else self._health(asked.reports)
-        self.reply(asked.request, {"ok": True, "result": answer})
+        now = self.clock.monotonic()
+        observe(self._rolling, now, asked.reports)
+        if self._peaks is not None:
+            self._peaks = raised(self._peaks, self._rolling, now)
+        if asked.request is None:
+            self._tell(self._health(asked.reports))
+        else:
+            answer = self._stats(asked.reports) if asked.topic == names.STATS else self._health(asked.reports)
+            self.reply(asked.request, {"ok": True, "result": answer})
+
+    def _tell(self, health: dict[str, Any]) -> None:
+        """Raise an alert when the status has changed and stays so; once it is healthy again, say that."""
+        status, reasons = health["status"], health["reasons"]
+        self._found_times = self._found_times + 1 if status == self._found else 1
+        self._found = status
+        if status == self._told or self._found_times < LOOKS_ALIKE:
+            return
+        self._told = status
+        if status == "healthy":
+            message = "the service is healthy again"
+            self.send(names.ALERT_RAISE, AlertRaise("health", "info", message, None, {}, resolved=True))
+        else:
+            message = f"the service is {status}: {'; '.join(reasons)}"
+            details = {"status": status, "reasons": reasons}
+            alert = AlertRaise("health", SEVERITY[status], message, None, details, lasting=True)
+            self.send(names.ALERT_RAISE, alert)
 
     def _stats(self, reports: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        executor = reports.get("executor", {})
+        executor, store = reports.get("executor", {}), reports.get("store", {})
         caches: dict[str, Any] = {}
         for report in reports.values():
             caches.update(report.pop("caches", {}))
+        counted = ("started", "ended", "succeeded", "failed", "timed_out", "cancelled", "interrupted", "running")
         return {
             "uptime_seconds": self.clock.monotonic() - self._started,
             "actors": reports,
-            "executions": {
-                name: executor.get(name, 0)
-                for name in (
-                    "started",
-                    "ended",
-                    "succeeded",
-                    "failed",
-                    "timed_out",
-                    "cancelled",
-                    "interrupted",
-                    "running",
-                )
-            },
+            "executions": {name: executor.get(name, 0) for name in counted},
+            "recent": lately(self._rolling, self.clock.monotonic()),
+            "totals": store.pop("totals", {}),
+            "peaks": self._peaks or {},
             "caches": caches,
             "host": {**self._load._asdict(), "loop_lag_max": self._lag.worst},
         }
 
     def _health(self, reports: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        status, reasons, checks = judge(reports, self._actors, self._load, self._lag.worst)
+        lately_reported = within_window(self._rolling, reports)
+        status, reasons, checks = judge(lately_reported, self._actors, self._load, self._lag.worst)
         return {
             "status": status,
             "live": True,
@@ -141,4 +207,12 @@ class HealthActor(Actor):
         }
 
     def report(self) -> dict[str, Any]:
-        return {**self.figures, "loop_lag_ms": self._lag.last * 1_000, "loop_lag_ms_max": self._lag.worst * 1_000}
+        return {
+            **self.figures,
+            "incidents": dict(self._incidents),
+            "lag": self._lag.spread.report(),
+            "cpu_percent": self._load.cpu_percent,
+            "memory_percent": self._load.memory_percent,
+            "loop_lag_ms": self._lag.last * 1_000,
+            "loop_lag_ms_max": self._lag.worst * 1_000,
+        }

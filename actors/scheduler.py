@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from aico_sched.clock import Clock, Flexible
+from aico_sched.histogram import Histogram
 from aico_sched.horizon import Horizon, Item
 from aico_sched.planning import plan_slot, schedule_refused
 from aico_sched.runtime.actor import Actor, answers, handles
@@ -79,6 +80,7 @@ class SchedulerActor(Actor):
         self._load = Load(0.0, 0.0, 0.0, True, "")
         self._deferred: set[tuple[str, int]] = set()
         self._next_release = 0.0
+        self._lateness = Histogram()
         self._stopping = False
         self._wall_us, self._monotonic = clock.now_us(), clock.monotonic()
         self.figures = {"claims": 0, "deferred": 0, "clock_steps": 0, "loads": 0, "known_max": 0, "late_ms_max": 0.0}
@@ -204,7 +206,9 @@ class SchedulerActor(Actor):
                 runs.append(item.run.execution_id)
             else:
                 self._plan(item, now, reason, slots)
-            self.figures["late_ms_max"] = max(self.figures["late_ms_max"], (now - item.due_us) / 1_000)
+            late_ms = (now - item.due_us) / 1_000
+            self.figures["late_ms_max"] = max(self.figures["late_ms_max"], late_ms)
+            self._lateness.add(late_ms)
         if slots or runs:
             self._claim_id += 1
             self._claims[self._claim_id] = len(slots) + len(runs)
@@ -298,6 +302,7 @@ class SchedulerActor(Actor):
     def report(self) -> dict[str, Any]:
         return {
             **self.figures,
+            "lateness": self._lateness.report(),
             "known": len(self._horizon),
             "ready": self._horizon.ready,
             "held": self._horizon.held,

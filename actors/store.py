@@ -7,10 +7,12 @@ from typing import Any, Protocol
 
 from aico_sched.audit_chain import Line
 from aico_sched.clock import Clock, Flexible
+from aico_sched.json_text import compact, decoded
 from aico_sched.planning import Defaults, WantedTask
 from aico_sched.runtime.actor import Actor, answers, handles
 from aico_sched.runtime.cell import TryAgain
 from aico_sched.schedule import format_rfc3339
+from aico_sched.store.alerts import Alerts
 from aico_sched.store.attempts import Attempts
 from aico_sched.store.audit import WAITING_LIMIT
 from aico_sched.store.bulk_claim import BulkClaim
@@ -44,6 +46,7 @@ from aico_sched.topics.internal import (
     EventsPublished,
     EventsRefilled,
     Heartbeat,
+    PeaksKept,
     Request,
     Slot,
     SlotsClaim,
@@ -55,7 +58,7 @@ REFILL_CHUNK = 200
 HOUSEKEEPING_INTERVAL = 10.0
 MARK_INTERVAL = 1.0
 SEEN_CHUNK = 500
-ALERT_REPEAT = 300.0
+PEAKS = "peaks"
 RETRY_AFTER = 0.25
 
 
@@ -96,7 +99,6 @@ class StoreActor(Actor):
         self._event_retention, self._message_id_retention = event_retention, message_id_retention
         self._audit_retention, self._heartbeat_interval = audit_retention, heartbeat_interval
         self._database: Database | None = None
-        self._alerts: dict[str, float] = {}
         self._published = 0
         self._built = False
         self._next_housekeeping = self._next_heartbeat = self._next_mark = clock.monotonic()
@@ -115,13 +117,14 @@ class StoreActor(Actor):
         self._commands = Commands(self._unit, self._tasks, self._carry_out, self.reply_packed)
         self._bulk_claim = BulkClaim(self._unit, self._executions, self._slots)
         self._clock_step = ClockStep(self._unit, self._tasks)
+        self._alerts = Alerts(self._unit)
         self._built = True
         self._unit.begin(self.clock.now_us())
         self._clock_step.look_back()
         self.figures["interrupted"] = self._recovery.interrupt_unfinished()
         self._recovery.fire_reboot_tasks()
         for problem in self._recovery.register(self._registry.system_tasks()):
-            self._alert(AlertRaise("system_task", "warning", problem.message, None, problem.details))
+            self._alerts.raised(AlertRaise("system_task", "warning", problem.message, None, problem.details))
         self._recovery.park_and_return()
         self.end_turn()
 
@@ -182,8 +185,7 @@ class StoreActor(Actor):
             self._unit.reset()
             self._clock_step.reset()
             self._executions.reset()
-            # At worst an alert is repeated.
-            self._alerts.clear()
+            self._alerts.reset()
 
     def _later(self, error: StoreError) -> Exception:
         """A busy or full database is waited for, anything else is a crash."""
@@ -368,14 +370,20 @@ class StoreActor(Actor):
     def alert(self, alert: AlertRaise) -> None:
         """Publish an alert, the same one not again too soon."""
         self._begin()
-        self._alert(alert)
+        self._alerts.raised(alert)
 
-    def _alert(self, alert: AlertRaise) -> None:
-        now = self.clock.monotonic()
-        if now - self._alerts.get(alert.key, float("-inf")) < ALERT_REPEAT:
-            return
-        self._alerts[alert.key] = now
-        self._unit.outbox.add(names.ALERT, self._unit.now, {"at": self._unit.now, **alert._asdict()})
+    @handles(names.PEAKS_ASK, Empty)
+    def peaks_asked(self, _: Empty) -> None:
+        """Health has started and wants to go on from the highest values there ever were."""
+        assert self._database is not None
+        row = self._database.one("get_meta", (PEAKS,))
+        self.send(names.PEAKS_KEPT, PeaksKept({} if row is None else decoded(row[0])))
+
+    @handles(names.PEAKS_KEEP, PeaksKept)
+    def keep_peaks(self, kept: PeaksKept) -> None:
+        """Write them down."""
+        self._begin()
+        self._unit.database.run("set_meta", (PEAKS, compact(kept.peaks)))
 
     def report(self) -> dict[str, Any]:
         assert self._database is not None
@@ -384,6 +392,7 @@ class StoreActor(Actor):
             **self._commands.figures,
             "tasks": self._database.run("count_tasks")[0][0],
             "dead_letters": self._database.run("count_dead")[0][0],
+            "totals": dict(self._database.run("counters_below", (names.EXECUTION_EVENTS,))),
             "statuses": dict(self._database.run("count_statuses")),
             "unavailable": [row[0] for row in self._database.run("unavailable_tasks")],
             "database_bytes": self._database.size(),

@@ -8,7 +8,10 @@ from aico_sched.host import HostSample
 from aico_sched.topics.internal import Load
 
 FAILURE_RATE_LIMIT = 0.10
-"""Above this share of failed attempts the service is degraded (the seeds' rule)."""
+"""From this share of failed attempts on the service is degraded (the seeds' rule: healthy is below it)."""
+
+CRITICAL_FAILURE_RATE = 0.50
+"""From this share on hardly anything works any more."""
 
 FEWEST_ATTEMPTS = 10
 """Fewer attempts than this say nothing about a rate."""
@@ -48,7 +51,8 @@ def is_idle(sample: HostSample, thresholds: Thresholds) -> bool:
 def judge(
     reports: Mapping[str, Mapping[str, Any]], expected: Collection[str], load: Load, lag_max: float
 ) -> tuple[str, list[str], dict[str, dict[str, Any]]]:
-    """Status (healthy, degraded, critical), the reasons in words, and each check with what it found."""
+    """Status (healthy, degraded, critical), the reasons in words, and each check with what it found. The counters among
+    the reports are to be those of a window of time, so that what is over is forgiven."""
     executor, store = reports.get("executor", {}), reports.get("store", {})
     silent = sorted(set(expected) - reports.keys())
     ended = executor.get("ended", 0)
@@ -59,7 +63,7 @@ def judge(
     checks: dict[str, dict[str, Any]] = {
         "actors": {"ok": not silent, "silent": silent, "restarts": restarts},
         "messages": {"ok": not dropped, "dropped": dropped},
-        "failures": {"ok": rate <= FAILURE_RATE_LIMIT, "ended": ended, "failed": failed},
+        "failures": {"ok": rate < FAILURE_RATE_LIMIT, "ended": ended, "failed": failed},
         "task_classes": {"ok": not store.get("unavailable"), "unavailable": store.get("unavailable", [])},
         "dead_letters": {"ok": True, "count": store.get("dead_letters", 0)},
         "load": {"ok": not load.constrained, "cpu_percent": load.cpu_percent, "memory_percent": load.memory_percent},
@@ -72,7 +76,7 @@ def judge(
         reasons.append(f"actors have crashed and were restarted: {', '.join(sorted(restarts))}")
     if dropped:
         reasons.append(f"{dropped} messages could not be handled and were dropped")
-    if rate > FAILURE_RATE_LIMIT:
+    if rate >= FAILURE_RATE_LIMIT:
         reasons.append(f"{rate:.0%} of the attempts failed")
     if store.get("unavailable"):
         reasons.append(f"task classes are missing for {', '.join(store['unavailable'][:5])}")
@@ -80,5 +84,6 @@ def judge(
         reasons.append(load.constrained)
     if load.loop_lag > LAG_LIMIT:
         reasons.append(f"the event loop is {load.loop_lag * 1_000:.0f} ms behind")
-    status = "critical" if silent or dropped else "degraded" if reasons else "healthy"
+    critical = silent or dropped or rate >= CRITICAL_FAILURE_RATE
+    status = "critical" if critical else "degraded" if reasons else "healthy"
     return status, reasons, checks

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from aico_sched.histogram import Histogram
+
 INTERVAL = 0.5
 """Seconds between two looks."""
 
@@ -11,6 +13,7 @@ class LoopLag:
 
     def __init__(self) -> None:
         self.last = self.worst = 0.0
+        self.spread = Histogram()
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -26,4 +29,5 @@ class LoopLag:
     def _look(self, loop: asyncio.AbstractEventLoop, expected: float) -> None:
         self.last = max(0.0, loop.time() - expected)
         self.worst = max(self.worst, self.last)
+        self.spread.add(self.last * 1_000)
         self.start()

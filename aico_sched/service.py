@@ -298,6 +298,7 @@ class SchedulerService:
                 ),
                 actors=STOP_ORDER,
                 check_interval=scheduler.resource_check_interval,
+                window=scheduler.health_window,
                 version=__version__,
             )
 

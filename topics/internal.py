@@ -283,13 +283,22 @@ class Load(NamedTuple):
 
 
 class AlertRaise(NamedTuple):
-    """Any actor → store: publish an alert (deduplicated by `key`)."""
+    """Any actor → store: publish an alert, deduplicated by `key` and severity. Who raises a `lasting` one
+    says later that it is `resolved`."""
 
     key: str
     severity: str
     message: str
     task_id: str | None
     details: dict[str, Any]
+    lasting: bool = False
+    resolved: bool = False
+
+
+class PeaksKept(NamedTuple):
+    """Store → health, when that has started: the highest values ever seen, by name; and back, to keep them."""
+
+    peaks: dict[str, float]
 
 
 class EventsRefilled(NamedTuple):

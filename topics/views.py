@@ -170,11 +170,16 @@ class RegistryReloadView(Payload):
 
 
 class StatsView(Payload):
-    """`scheduler.stats`: per actor its counters and gauges, and the caches, as name → number."""
+    """`scheduler.stats`: per actor its counters and gauges, and the caches, as name → number. They count from the start
+    of the service; `recent` tells of the last minutes (`scheduler.health_window`), `totals` and `peaks` of all time, a
+    crash included."""
 
     uptime_seconds: float
     actors: dict[str, dict[str, Any]]
     executions: dict[str, Any]
+    recent: dict[str, Any] = Field(description="rates per second, means, peaks, minima, percentiles, failures by type")
+    totals: dict[str, int] = Field(description="events of executions by kind since the database was made")
+    peaks: dict[str, float] = Field(description="the highest values since the database was made")
     caches: dict[str, dict[str, int]]
     host: dict[str, Any]
 
@@ -265,7 +270,8 @@ class ExecutionEvent(Payload):
 
 
 class AlertEvent(Payload):
-    """`scheduler.event.alert`: something a person should know. `key` is the same for the same trouble."""
+    """`scheduler.event.alert`: something a person should know. `key` is the same for the same trouble; `resolved` says
+    that it is over."""
 
     key: str
     severity: Literal["info", "warning", "critical"]
@@ -273,6 +279,7 @@ class AlertEvent(Payload):
     at: str
     task_id: str | None = None
     details: dict[str, JsonValue] = Field(default_factory=dict)
+    resolved: bool = False
 
 
 class AvailabilityEvent(Payload):

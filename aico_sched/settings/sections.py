@@ -53,6 +53,7 @@ class SchedulerSettings(Section):
     idle_threshold_memory: Percent
 
     timezone: str | None
+    health_window: float = Field(ge=1, le=DAY)
     priority_aging: float = Field(ge=0.001, le=DAY)
     default_timeout: float = Field(gt=0, le=30 * DAY)
     shutdown_grace: float = Field(ge=0, le=3_600)

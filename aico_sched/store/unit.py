@@ -1,6 +1,7 @@
 """One transaction of the store: what it reads and writes, and what it will say once it is durable."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +48,7 @@ class Announcements:
         return self.due_tasks, self.due_runs, self.gone, self.starts, self.cancels
 
 
-Mark = tuple[tuple[int, int, dict[str, int]], tuple[int, ...]]
+Mark = tuple[tuple[int, int, dict[str, int]], tuple[int, ...], Counter[str]]
 
 
 class Unit:
@@ -55,6 +56,7 @@ class Unit:
 
     def __init__(self, database: Database, defaults: Defaults, boot_id: str, cache_size: int) -> None:
         self.recent = RecentExecutions(cache_size)
+        self.tally: Counter[str] = Counter()
         self.database, self.defaults, self.boot_id = database, defaults, boot_id
         self.outbox = Outbox(database)
         self.audit_trail = AuditTrail(database)
@@ -77,12 +79,16 @@ class Unit:
         """Close the books of the turn: what to say after the commit, and the events to publish."""
         self.seen.seal()
         self.audit_trail.seal()
+        if self.tally:
+            self.database.run_many("add_to_counter", list(self.tally.items()))
+            self.tally.clear()
         said, self.said = self.said, Announcements()
         return said, self.outbox.seal()
 
     def reset(self) -> None:
         """The transaction was rolled back: forget what it would have said, read the counters again."""
         self.said = Announcements()
+        self.tally.clear()
         self.recent.clear()
         self.outbox = Outbox(self.database)
         self.audit_trail.undo()
@@ -91,7 +97,7 @@ class Unit:
     def mark(self) -> Mark:
         """A savepoint, for a command that may yet be refused."""
         self.database.savepoint()
-        return self.outbox.mark(), self.said.lengths()
+        return self.outbox.mark(), self.said.lengths(), self.tally.copy()
 
     def keep(self, mark: Mark) -> None:
         """The command went through."""
@@ -102,6 +108,7 @@ class Unit:
         self.database.undo()
         self.outbox.restore(mark[0])
         self.said.cut(mark[1])
+        self.tally = mark[2]
 
     def load_due(self, wanted: DueLoad) -> DueLoaded:
         """What is due up to a moment, oldest first; where `limit` cuts it off, the horizon is the last row's time."""
@@ -140,7 +147,8 @@ class Unit:
             self.said.due_tasks.append(task.due())
 
     def execution_event(self, topic: str, body: dict[str, Any]) -> None:
-        """An event of an execution, happening now."""
+        """An event of an execution, happening now; counted for all time."""
+        self.tally[topic] += body.get("count", 1)
         self.outbox.add(topic, self.now, {"at": self.now, **body})
 
     def task_event(self, topic: str, task: TaskRow, by: str) -> None:

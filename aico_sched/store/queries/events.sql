@@ -36,6 +36,13 @@ INSERT OR IGNORE INTO scheduler_seen_messages VALUES (?, ?, ?);
 DELETE FROM scheduler_seen_messages WHERE message_id IN
     (SELECT message_id FROM scheduler_seen_messages WHERE received_at < ? ORDER BY received_at LIMIT ?);
 
+
+-- name: add_to_counter
+INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value;
+
+-- name: counters_below
+SELECT substr(name, length(?1) + 1), value FROM counters WHERE name > ?1 AND name < ?1 || '~';
+
 -- name: newest_event_time
 SELECT timestamp FROM scheduler_events ORDER BY event_id DESC LIMIT 1;
 
