@@ -22,6 +22,12 @@ Trigger = Literal["schedule", "manual", "backfill", "requeue"]
 AttemptOutcome = Literal["succeeded", "failed", "timed_out", "cancelled", "interrupted"]
 
 
+Usage = dict[str, JsonValue]
+"""What an attempt used, as far as its environment can tell: `environment`, `steps` (from one await to the next),
+`loop_seconds` (how long these held the event loop), `longest_step_seconds`, `cpu_seconds`, `memory_mb` (its peak),
+`abandoned` (it did not end when it was told to)."""
+
+
 class TaskView(Payload):
     """One task as the service keeps it. `options` holds what was set of `TaskOptions`."""
 
@@ -63,6 +69,7 @@ class AttemptView(Payload):
     error_type: str | None
     error_message: str | None
     traceback: str | None
+    usage: Usage | None = None
 
 
 class ExecutionView(Payload):
@@ -85,6 +92,7 @@ class ExecutionView(Payload):
     reason: str | None = Field(description="why it was skipped, missed, cancelled, deferred …")
     missed_count: int | None = Field(description="slots a `missed` row stands for; 1000 means at least so many")
     progress: JsonValue
+    usage: Usage | None = Field(default=None, description="what its newest attempt used")
     attempts: list[AttemptView] | None = None
 
 

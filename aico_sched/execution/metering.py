@@ -110,8 +110,7 @@ def metered(work: Coroutine[Any, Any, Value], meter: Meter) -> Generator[Any, An
             seconds = perf_counter() - began
             meter.steps += 1
             meter.seconds += seconds
-            if seconds > meter.longest:
-                meter.longest = seconds
+            meter.longest = max(meter.longest, seconds)
             meter.cpu_seconds += seconds if seconds < LONG else board.long_step(meter, began, seconds)
         try:
             value = yield awaited

@@ -1,7 +1,7 @@
 """How attempts end: recording them, and moving their executions on."""
 
 from aico_sched.execution.states import OUTCOME_EVENTS, status_after
-from aico_sched.json_text import decoded
+from aico_sched.json_text import compact, decoded
 from aico_sched.schedule import format_rfc3339
 from aico_sched.store.executions import Executions
 from aico_sched.store.records import ExecutionRow, TaskRow
@@ -44,7 +44,7 @@ class Attempts:
         if status == "dead":
             self._bury(execution, end, task.config)
 
-    def _record_attempt(self, end: AttemptEnd) -> None:
+    def _record_attempt(self, end: AttemptEnd, usage: str | None) -> None:
         self._database.run(
             "insert_attempt",
             (
@@ -56,11 +56,13 @@ class Attempts:
                 end.error_type,
                 end.error_message,
                 end.traceback,
+                usage,
             ),
         )
 
     def _finish(self, end: AttemptEnd, status: str) -> None:
         """Move a running execution to a final state, unless it is there already."""
+        usage = compact(end.usage) if end.usage else None
         row = self._database.one(
             "finish_execution",
             (
@@ -73,6 +75,7 @@ class Attempts:
                 end.result,
                 end.error_message,
                 end.reason,
+                usage,
                 end.execution_id,
                 end.attempt,
             ),
@@ -80,17 +83,18 @@ class Attempts:
         if row is None:
             return
         task_id, trigger, scheduled_for = row
-        self._record_attempt(end)
+        self._record_attempt(end, usage)
         self._outcome_event(end, task_id, trigger, scheduled_for)
         self._executions.run_over(task_id, end.completed_us)
 
     def _wait_again(self, execution: ExecutionRow, end: AttemptEnd, status: str) -> None:
         run_at_us = end.retry_at_us if status == "retrying" else self._unit.now_us
+        usage = compact(end.usage) if end.usage else None
         self._database.run(
             "retry_execution",
-            (status, format_rfc3339(run_at_us), end.error_message, end.reason, end.execution_id, end.attempt),
+            (status, format_rfc3339(run_at_us), end.error_message, end.reason, usage, end.execution_id, end.attempt),
         )
-        self._record_attempt(end)
+        self._record_attempt(end, usage)
         self._outcome_event(end, execution.task_id, execution.trigger, execution.scheduled_for)
         if status == "retrying":
             self._executions.event(

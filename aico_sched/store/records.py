@@ -113,6 +113,7 @@ class ExecutionRow(NamedTuple):
     progress: str | None
     missed_count: int | None
     boot_id: str | None
+    usage: str | None = None
 
     def view(self) -> dict[str, Any]:
         """As `topics.views.ExecutionView`, without the attempts."""
@@ -133,6 +134,7 @@ class ExecutionRow(NamedTuple):
             "reason": self.reason,
             "progress": _decoded(self.progress),
             "missed_count": self.missed_count,
+            "usage": _decoded(self.usage),
         }
 
 
@@ -147,10 +149,13 @@ class AttemptRow(NamedTuple):
     error_type: str | None
     error_message: str | None
     traceback: str | None
+    usage: str | None = None
 
     def view(self) -> dict[str, Any]:
         """As `topics.views.AttemptView`."""
-        return {name: value for name, value in self._asdict().items() if name != "execution_id"}
+        shown = {name: value for name, value in self._asdict().items() if name != "execution_id"}
+        shown["usage"] = _decoded(self.usage)
+        return shown
 
 
 class DeadRow(NamedTuple):

@@ -56,13 +56,13 @@ RETURNING task_id, attempt, trigger, scheduled_for;
 -- name: finish_execution
 UPDATE task_executions
 SET status = ?, started_at = ?, completed_at = ?, success = ?, duration_seconds = ?, result = ?, error_message = ?, reason = ?,
-    retry_count = attempt - 1
+    usage = ?, retry_count = attempt - 1
 WHERE execution_id = ? AND status = 'running' AND attempt = ?
 RETURNING task_id, trigger, scheduled_for;
 
 -- name: retry_execution
 UPDATE task_executions
-SET status = ?, run_at = ?, error_message = ?, reason = ?, retry_count = attempt
+SET status = ?, run_at = ?, error_message = ?, reason = ?, usage = ?, retry_count = attempt
 WHERE execution_id = ? AND status = 'running' AND attempt = ?
 RETURNING task_id, trigger, scheduled_for, priority;
 
@@ -99,7 +99,7 @@ WHERE execution_id = ? AND status = ?
 RETURNING task_id, priority;
 
 -- name: insert_attempt
-INSERT OR IGNORE INTO task_attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+INSERT OR IGNORE INTO task_attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: attempts
 SELECT * FROM task_attempts WHERE execution_id = ? ORDER BY attempt;
