@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from aico_sched import __version__
-from aico_sched.cli import apply, audit, contract, executions, offline, service, tasks
+from aico_sched.cli import (
+    apply,
+    audit,
+    contract,
+    executions,
+    live,
+    offline,
+    service,
+    tasks,
+)
 from aico_sched.cli.errors import INTERRUPTED, USAGE, usage
 from aico_sched.cli.output import Output
 from aico_sched.cli.session import PROGRAM
@@ -16,7 +25,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="AICO's task scheduler: run the service, and manage its tasks.",
 )
-for part in (service, tasks, apply, executions, audit, offline, contract):
+PARTS = (
+    service,
+    live,
+    tasks,
+    apply,
+    executions,
+    audit,
+    offline,
+    contract,
+)
+for part in PARTS:
     app.registered_commands += part.app.registered_commands
 app.add_typer(executions.dead, name="dead")
 app.add_typer(executions.registry, name="registry")

@@ -91,6 +91,7 @@ async def test_every_command_works_against_a_running_service(run: Running, gate:
         "lint",
         "restore",
         "run-task",
+        "top",
     }
     assert leaves(get_command(app)) - used - offline <= tested_elsewhere
     gate.open()

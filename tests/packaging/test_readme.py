@@ -140,7 +140,9 @@ def test_the_example_of_next_is_what_it_prints() -> None:
 
 
 def test_the_commands_listed_are_the_commands_there_are() -> None:
-    listed = README.partition("## Command line\n\n`")[2].partition("`")[0].replace("·", " ").split()
+    table = README.partition("## Command line\n\n```\n")[2].partition("```")[0]
+    # A line begins with what its commands are about, two spaces before the first of them.
+    listed = [word for line in table.splitlines() for word in line.partition("  ")[2].split()]
     there = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
     there |= {str(group.name) for group in app.registered_groups}
     assert set(listed) == there

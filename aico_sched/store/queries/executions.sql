@@ -118,6 +118,13 @@ WHERE id < ?1 AND (?2 = '' OR task_id = ?2) AND (?3 = '' OR execution_id = ?3) A
   AND (?5 = '' OR coalesce(started_at, scheduled_for) >= ?5) AND (?6 = '' OR coalesce(started_at, scheduled_for) <= ?6)
 ORDER BY id DESC LIMIT ?7;
 
+-- name: list_active_executions
+SELECT * FROM task_executions INDEXED BY idx_task_executions_active
+WHERE status IN ('queued', 'running', 'retrying') AND id < ?1 AND (?2 = '' OR task_id = ?2)
+  AND (?3 = '' OR execution_id = ?3) AND status = ?4
+  AND (?5 = '' OR coalesce(started_at, scheduled_for) >= ?5) AND (?6 = '' OR coalesce(started_at, scheduled_for) <= ?6)
+ORDER BY id DESC LIMIT ?7;
+
 -- name: list_executions_of_task
 SELECT * FROM task_executions
 WHERE task_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3;

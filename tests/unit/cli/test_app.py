@@ -34,7 +34,10 @@ COMMANDS = walk(app)
 def test_the_commands_are_those_of_the_contract() -> None:
     expected = (
         "run bus list create update delete enable disable pause resume trigger cancel status logs stats health watch "
-        "audit apply web "
+        "audit "
+        "apply "
+        "top "
+        "web "
         "next doctor version contract "
     )
     assert {command[0] for command in COMMANDS if len(command) == 1} == set(expected.split())

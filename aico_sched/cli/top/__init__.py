@@ -1,0 +1,1 @@
+"""`aico-sched top`: the service live on the whole screen."""
