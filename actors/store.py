@@ -106,6 +106,7 @@ class StoreActor(Actor):
 
     async def on_start(self) -> None:
         self._database = self._open()
+        self._database.take_lease(self._boot_id)
         self._unit = Unit(self._database, self._defaults, self._boot_id, self._cache_size)
         self._tasks = TaskCommands(self._unit, self._registry)
         self._executions = Executions(self._unit)

@@ -36,6 +36,8 @@ from aico_sched.schedule import configure_caches
 from aico_sched.security.keys import KeyRing, UnknownKey
 from aico_sched.settings import Settings
 from aico_sched.store.connection import Database
+from aico_sched.store.errors import AlreadyInUse, LeaseLost
+from aico_sched.store.lock import DatabaseLock
 from aico_sched.tasks.catalogue import Catalogue
 from aico_sched.tasks.registry import TaskRegistry
 from aico_sched.topics import names
@@ -69,6 +71,9 @@ JOINED_ROLE = "module"
 module."""
 
 
+STANDBY_LOOK = 0.5
+"""Seconds between two looks of a standby whether the database is free."""
+
 NO_ROLE = "none"
 """May do nothing."""
 
@@ -98,7 +103,9 @@ class SchedulerService:
         data: Callable[[], AbstractAsyncContextManager[DataSource]] | None = None,
     ) -> None:
         self.settings = settings
-        self._open_store = open_store or (lambda: open_database(settings))
+        self._lock: DatabaseLock | None = None
+        self._own_store = open_store is None
+        self._open_store = open_store or (lambda: open_database(settings, self._lock))
         self._open_data = data or (lambda: open_data(settings))
         self._bus = bus
         self._clock = clock or SystemClock()
@@ -147,6 +154,8 @@ class SchedulerService:
         configure_caches(self.settings.scheduler.cache_size)
         self._context = zmq.Context()
         try:
+            if self._own_store:
+                self._lock = await self._lock_database()
             keys = await self._open_bus()
             await self._start_actors(keys)
         except BaseException:
@@ -181,6 +190,9 @@ class SchedulerService:
                 self._announced = False
             self._context.destroy(linger=0)
             self._context = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def ask_to_stop(self) -> None:
         """Let `wait` return; for signal handlers."""
@@ -199,6 +211,20 @@ class SchedulerService:
             await asyncio.gather(*waits, return_exceptions=True)
         if self._supervisor is not None and self._supervisor.failure is not None:
             raise self._supervisor.failure
+
+    async def _lock_database(self) -> DatabaseLock:
+        """Be the only service on this database; with `scheduler.standby`, wait until that is so."""
+        path, told = self.settings.database_path, False
+        while True:
+            try:
+                return DatabaseLock.take(path)
+            except AlreadyInUse as error:
+                if not self.settings.scheduler.standby:
+                    raise
+                if not told:
+                    log.info("standing_by", database=str(path), holder=error.holder)
+                    told = True
+            await self._clock.sleep(STANDBY_LOOK)
 
     # The bus.
 
@@ -254,6 +280,7 @@ class SchedulerService:
             restart_budget=scheduler.restart_budget,
             restart_window=scheduler.restart_window,
             stop_timeout=scheduler.shutdown_grace + 30.0,
+            fatal=(LeaseLost, AlreadyInUse),
             fault=self._fault,
         )
         supervisor = Supervisor(self._router, self._clock, policy)

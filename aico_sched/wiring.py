@@ -18,6 +18,7 @@ from aico_sched.security.database_key import database_key, secret_text
 from aico_sched.security.keys import KeyRing
 from aico_sched.settings import Settings
 from aico_sched.store.connection import Database
+from aico_sched.store.lock import DatabaseLock
 from aico_sched.tasks.catalogue import Arranged
 from aico_sched.tasks.registry import BUILTIN_MODULES, TaskRegistry
 
@@ -99,10 +100,10 @@ def make_environments(settings: Settings) -> Environments:
     return Environments({"loop": LoopRunner(), "thread": ThreadRunner(threads, execution.cancel_grace)})
 
 
-def open_database(settings: Settings) -> Database:
-    """The database of the settings, with its key."""
+def open_database(settings: Settings, held: DatabaseLock | None = None) -> Database:
+    """The database of the settings, with its key; under the lock that the caller has `held`, if it has."""
     key_file = settings.store.key_file or settings.data_dir / "keys" / "database.key"
-    return Database.open(settings.database_path, database_key(key_file), settings.store.synchronous)
+    return Database.open(settings.database_path, database_key(key_file), settings.store.synchronous, held)
 
 
 def open_data(settings: Settings) -> AbstractAsyncContextManager[DataSource]:

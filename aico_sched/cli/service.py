@@ -38,9 +38,10 @@ def run(
     data_dir: DataDir = None,
     bus_connect: Connect = None,
     with_web: Annotated[bool, typer.Option("--web", help="With the REST API and the dashboard; see `web`.")] = False,
+    standby: Annotated[bool, typer.Option("--standby", help="Wait for the end of the service that runs now.")] = False,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C. It needs no configuration."""
-    settings = load_settings(config, on.data_dir, on.bus_connect)
+    settings = load_settings(config, on.data_dir, on.bus_connect, scheduler__standby=standby or None)
     from aico_sched.process import run as run_service
 
     if with_web:

@@ -53,6 +53,8 @@ class Policy:
     restart_window: float = 60.0
     start_timeout: float = 30.0
     stop_timeout: float = 30.0
+    fatal: tuple[type[BaseException], ...] = ()
+    """Errors after which no restart may be tried: the service ends."""
     fault: Fault | None = None
 
 
@@ -187,7 +189,7 @@ class Supervisor:
         while crashes and crashes[0] < now - self._policy.restart_window:
             crashes.popleft()
         log.error("actor_crashed", actor=cell.name, crashes=len(crashes), **described(error))
-        if self._starting:
+        if self._starting or isinstance(error, self._policy.fatal):
             raise error
         if len(crashes) > self._policy.restart_budget:
             raise RestartBudgetSpent(cell.name, len(crashes), self._policy.restart_window) from error

@@ -52,6 +52,7 @@ class SchedulerSettings(Section):
     idle_threshold_cpu: Percent
     idle_threshold_memory: Percent
 
+    standby: bool
     timezone: str | None
     health_window: float = Field(ge=1, le=DAY)
     priority_aging: float = Field(ge=0.001, le=DAY)

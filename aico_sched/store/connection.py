@@ -1,6 +1,5 @@
 """The one connection to the encrypted database, and what keeps a second service away from it."""
 
-import fcntl
 import os
 import re
 from collections.abc import Sequence
@@ -10,8 +9,8 @@ from typing import Any, Literal
 import libsql_experimental as libsql
 
 from aico_sched.store.errors import (
-    AlreadyInUse,
     CannotOpen,
+    LeaseLost,
     SchemaTooNew,
     StoreBusy,
     StoreCorrupt,
@@ -19,6 +18,7 @@ from aico_sched.store.errors import (
     WrongKey,
     translate,
 )
+from aico_sched.store.lock import DatabaseLock
 from aico_sched.store.named_sql import migrations, queries
 
 KEY_LENGTH = 32
@@ -36,32 +36,49 @@ class Database:
     it is neither configured nor closed here, and its other tables are left alone.
     """
 
-    def __init__(self, path: Path, connection: Any, lock: int | None) -> None:
+    def __init__(self, path: Path, connection: Any, lock: DatabaseLock | None, *, borrowed: bool = False) -> None:
         self.path, self._connection, self._lock = path, connection, lock
+        self._borrowed = borrowed
         self._sql = queries()
+        self._fence: int | None = None
         self.in_transaction = False
         self._migrate()
 
     @classmethod
-    def open(cls, path: Path, key: str, synchronous: Literal["full", "normal"] = "full") -> "Database":
-        """The database at `path`, made if it is not there, held against every other process. Raises `CannotOpen` or
-        one of its kinds."""
+    def open(
+        cls,
+        path: Path,
+        key: str,
+        synchronous: Literal["full", "normal"] = "full",
+        held: DatabaseLock | None = None,
+    ) -> "Database":
+        """The database at `path`, made if it is not there, held against every other process: by a lock of its own, or
+        by the one that the caller has `held`. Raises `CannotOpen` or one of its kinds."""
         if len(key) != KEY_LENGTH:
             raise CannotOpen(path, f"its key must be {KEY_LENGTH} characters long, not {len(key)}")
-        lock = _lock(path)
+        lock = DatabaseLock.take(path) if held is None else held.share()
         try:
             connection = _connect(path, key)
             _configure(path, connection, synchronous)
             return cls(path, connection, lock)
         except BaseException:
-            os.close(lock)
+            lock.release()
             raise
 
     @classmethod
     def borrow(cls, connection: Any) -> "Database":
         """The scheduler's tables in a database that the embedding program has open, on its own libSQL connection.
-        Turns of ours never leave a transaction open; while the program has one open, they wait."""
-        return cls(Path(), connection, None)
+        Turns of ours never leave a transaction open; while the program has one open, they wait. Raises `AlreadyInUse`
+        where another scheduler works in the same file."""
+        file = _execute(connection, "PRAGMA database_list")[0][2]
+        path = Path(file) if file else Path()
+        lock = DatabaseLock.take(path) if file else None
+        try:
+            return cls(path, connection, lock, borrowed=True)
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
 
     def _migrate(self) -> None:
         """Bring the schema to the newest version, each step a transaction of its own. The version has a table of its
@@ -125,14 +142,31 @@ class Database:
     def _raw(self, sql: str, parameters: Row = ()) -> list[Row]:
         return _execute(self._connection, sql, parameters)
 
+    def take_lease(self, holder: str) -> None:
+        """Be the one who schedules from here on, `holder` by name: everyone who did before is shut out of the database
+        at its next transaction, by the fencing number, also if no lock has kept them out."""
+        self._fence = None
+        self.begin()
+        self._fence = self.run("take_lease", (holder,))[0][0]
+        self.commit()
+
     def begin(self) -> None:
-        """Start a write transaction, unless one is open. Raises `StoreBusy` while somebody else's is."""
+        """Start a write transaction, unless one is open. Raises `StoreBusy` while somebody else's is, `LeaseLost` when
+        another process has taken over."""
         if self.in_transaction:
             return
         if self._connection.in_transaction:
             raise StoreBusy("the connection's owner has a transaction open")
         self._raw("BEGIN IMMEDIATE")
         self.in_transaction = True
+        if self._fence is not None:
+            self._check_lease(self._fence)
+
+    def _check_lease(self, fence: int) -> None:
+        row = self.one("lease")
+        if row is None or row[0] != fence:
+            self.rollback()
+            raise LeaseLost(self.path, fence, 0 if row is None else row[0])
 
     def commit(self) -> None:
         """Make the transaction durable. Raises and leaves it rolled back if that fails."""
@@ -180,9 +214,10 @@ class Database:
         if self._connection is None:
             return
         connection, self._connection = self._connection, None
-        if self._lock is not None:
+        if not self._borrowed:
             connection.close()
-            os.close(self._lock)
+        if self._lock is not None:
+            self._lock.release()
 
 
 def _execute(connection: Any, sql: str, parameters: Row = ()) -> list[Row]:
@@ -219,21 +254,6 @@ def _reraise_panic(error: BaseException) -> None:
     """A Rust panic is no `Exception`, so nothing above would catch it (facts.md); make it a `StoreError`."""
     if type(error).__name__ == "PanicException":
         raise translate(error) from error
-
-
-def _lock(path: Path) -> int:
-    """Hold `<path>.lock` for as long as the returned descriptor is open; the kernel frees it with the process."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise CannotOpen(path, f"{error.strerror}; check that the folder exists and is yours to write") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise AlreadyInUse(path) from error
-    return descriptor
 
 
 def _connect(path: Path, key: str) -> Any:

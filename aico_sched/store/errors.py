@@ -57,14 +57,28 @@ class WrongKey(CannotOpen):
 
 
 class AlreadyInUse(CannotOpen):
-    """Another service has the database."""
+    """Another service has the database; `holder` is its process, where that is known."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, holder: int | None = None) -> None:
+        which = "" if holder is None else f" (process {holder})"
         super().__init__(
             path,
-            "another aico-sched service is using it. Stop that one, or give this one a folder of its own with "
-            "--data-dir",
+            f"another aico-sched service{which} is using it. Stop that one, give this one a folder of its own with "
+            "--data-dir, or let it stand by with --standby",
         )
+        self.holder = holder
+
+
+class LeaseLost(StoreError):
+    """Another process schedules from the same database although this one holds a lock; it must stop at once. That
+    happens when the lock file was removed, or the folder is on a file system whose locks do not work."""
+
+    def __init__(self, path: Path, held: int, found: int) -> None:
+        super().__init__(
+            f"another process has taken over the database {path} (lease {found}, ours was {held}); this one ends. "
+            "Never remove the file that ends in .lock, and keep the database on a local file system"
+        )
+        self.path, self.held, self.found = path, held, found
 
 
 class SchemaTooNew(CannotOpen):

@@ -49,6 +49,7 @@ ELSEWHERE = {
     "scheduler.log_level": "test_cli.py: it is the process's, not the embedded service's",
     "scheduler.log_format": "test_cli.py",
     "scheduler.health_window": "test_health.py",
+    "scheduler.standby": "test_standby.py",
     "scheduler.priority_aging": "time/test_priorities.py",
     "execution.threads": "execution/test_threads.py",
     "execution.cancel_grace": "execution/test_threads.py",

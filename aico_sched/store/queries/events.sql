@@ -37,6 +37,14 @@ DELETE FROM scheduler_seen_messages WHERE message_id IN
     (SELECT message_id FROM scheduler_seen_messages WHERE received_at < ? ORDER BY received_at LIMIT ?);
 
 
+-- name: take_lease
+INSERT INTO scheduler_lease VALUES (1, 1, ?, strftime('%Y-%m-%dT%H:%M:%fZ'))
+ON CONFLICT (id) DO UPDATE SET fence = fence + 1, holder = excluded.holder, taken_at = excluded.taken_at
+RETURNING fence;
+
+-- name: lease
+SELECT fence FROM scheduler_lease;
+
 -- name: add_to_counter
 INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value;
 

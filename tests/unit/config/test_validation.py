@@ -40,6 +40,7 @@ WRONG = [
     ("scheduler.timezone", "Mars/Olympus", "IANA time zone"),
     ("scheduler.timezone", "Europe", "IANA time zone"),
     ("scheduler.timezone", "../etc/passwd", "IANA time zone"),
+    ("scheduler.standby", "yes", "true or false"),
     ("scheduler.health_window", 0, "at least 1 and at most 86400"),
     ("scheduler.priority_aging", 0, "at least 0.001 and at most 86400"),
     ("scheduler.default_timeout", 0, "more than 0"),
