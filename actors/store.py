@@ -133,12 +133,14 @@ class StoreActor(Actor):
         if self._database is None:
             return
         self._database.rollback()
-        if self._built and (self._published or self._unit.audit_trail.waiting):
-            self._begin()
-            self._unit.audit_trail.seal()
-            self._mark_published()
-            self._database.commit()
-        self._database.close()
+        try:
+            if self._built and (self._published or self._unit.audit_trail.waiting):
+                self._begin()
+                self._unit.audit_trail.seal()
+                self._mark_published()
+                self._database.commit()
+        finally:
+            self._database.close()
 
     # The transaction of a turn.
 
