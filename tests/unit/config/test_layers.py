@@ -38,7 +38,7 @@ def test_the_file_of_the_configuration_folder_is_read_unless_another_is_named(
 
 
 def test_a_named_file_that_is_not_there_is_an_error(tmp_path: Path, environ: dict[str, str]) -> None:
-    with pytest.raises(ConfigurationError, match=r"absent.*No such file"):
+    with pytest.raises(ConfigurationError, match=r"--config.*No such file"):
         Settings.load(tmp_path / "absent.yaml", environ)
 
 
