@@ -35,6 +35,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/registry", names.REGISTRY_LIST, "The task classes there are", "service"),
     Operation("POST", "/registry/reload", names.REGISTRY_RELOAD, "Look for task classes anew", "service"),
     Operation("GET", "/explain", names.SCHEDULE_EXPLAIN, "What a schedule means and when it fires", "service"),
+    Operation("GET", "/audit", names.AUDIT_LIST, "Who was allowed and refused what", "service"),
     Operation("GET", "/events", names.EVENT_LIST, "Past events of one topic", "events"),
     Operation("GET", "/tasks", names.TASK_LIST, "Tasks by id, a page at a time", "tasks"),
     Operation("POST", "/tasks", names.TASK_CREATE, "Create a task", "tasks", status=201),

@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from aico_sched.api.guard import MAX_BODY_BYTES, SECURITY_HEADERS, Guard, whole_body, with_headers
 from aico_sched.api.problems import problem, problem_of
+from aico_sched.client.errors import refusal
 from aico_sched.topics.errors import ErrorCode
 
 _HEADERS: Final = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
@@ -35,6 +36,7 @@ def guarded(guard: Guard) -> type[APIRoute]:
 
             async def or_problem(request: Request) -> Response:
                 try:
+                    _check_query(request)
                     return await answer(request)
                 except Exception as error:
                     return problem_of(error).response()
@@ -42,3 +44,13 @@ def guarded(guard: Guard) -> type[APIRoute]:
             return or_problem
 
     return GuardedRoute
+
+
+def _check_query(request: Request) -> None:
+    """What is given twice, or where nothing is read, would be dropped in silence."""
+    given = [name for name, _ in request.query_params.multi_items()]
+    for name in given:
+        if request.method != "GET":
+            raise refusal(ErrorCode.INVALID_MESSAGE, f"{name}: give it in the body", {"field": name})
+        if given.count(name) > 1:
+            raise refusal(ErrorCode.INVALID_MESSAGE, f"{name}: given more than once", {"field": name})

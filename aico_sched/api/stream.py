@@ -44,10 +44,11 @@ def add_stream(router: APIRouter, client: Callable[[], SchedulerClient]) -> None
         if len(readers) >= MAX_STREAMS:
             raise refusal(ErrorCode.UNAVAILABLE, f"{MAX_STREAMS} readers follow the events already")
         after = parse_event_id(last_event_id) if last_event_id else None
-        events = client().events(prefix, resume=True, after=_below(prefix, after))
+        # All events, whatever the prefix: the heartbeat among them tells where every topic stands.
+        events = client().events(resume=True, after=after)
         readers.add(events)
         return StreamingResponse(
-            _frames(events, after is not None, readers.discard),
+            _frames(events, prefix, after is not None, readers.discard),
             media_type="text/event-stream",
             headers={"X-Accel-Buffering": "no"},
         )
@@ -64,11 +65,9 @@ def add_stream(router: APIRouter, client: Callable[[], SchedulerClient]) -> None
     )
 
 
-def _below(prefix: str, after: dict[str, int] | None) -> dict[str, int] | None:
-    return None if after is None else {topic: seq for topic, seq in after.items() if topic.startswith(prefix)}
-
-
-async def _frames(events: EventStream, resumed: bool, ended: Callable[[EventStream], None]) -> AsyncIterator[str]:
+async def _frames(
+    events: EventStream, prefix: str, resumed: bool, ended: Callable[[EventStream], None]
+) -> AsyncIterator[str]:
     """The stream, until the reader goes or the client closes. An id is given only once a heartbeat (or the reader's
     own id) has told where every topic stands; a reader without one begins anew."""
     placed = resumed
@@ -95,6 +94,8 @@ async def _frames(events: EventStream, resumed: bool, ended: Callable[[EventStre
                 yield _frame("broken", {"message": error.message})
                 return
             placed = placed or event.topic == names.AVAILABILITY
+            if not event.topic.startswith(prefix):
+                continue
             row = EventRow(**event._asdict()).model_dump(mode="json")
             name = event.topic.removeprefix(names.EVENTS)
             yield _frame(name, row, event_id(events.last_seq) if placed else None)

@@ -104,6 +104,8 @@ REFUSED: list[tuple[str, str, Any, int, str, str | None]] = [
     ("PATCH", "tasks/user.a", {"timeout": -1}, 422, "invalid_message", "timeout"),
     ("POST", "tasks/-/pause", None, 422, "invalid_message", "task_id"),
     ("GET", "tasks?limit=0", None, 422, "invalid_message", "limit"),
+    ("GET", "tasks?limit=5&limit=6", None, 422, "invalid_message", "limit"),
+    ("POST", "tasks/user.a/pause?note=x", None, 422, "invalid_message", "note"),
     ("GET", "tasks?colour=red", None, 422, "invalid_message", "colour"),
     ("GET", "executions/none", None, 404, "execution_not_found", None),
     ("POST", "executions/none/cancel", None, 404, "execution_not_found", None),
