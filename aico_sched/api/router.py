@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from aico_sched.api.guard import LOOPBACK, Guard
 from aico_sched.api.operations import OPERATIONS, Operation
 from aico_sched.api.parameters import KEY, payload_of, signature_of
+from aico_sched.api.probes import add_probes
 from aico_sched.api.problems import documented
 from aico_sched.api.route import guarded
 from aico_sched.api.stream import add_stream
@@ -15,7 +16,6 @@ from aico_sched.client import SchedulerClient
 from aico_sched.client.errors import from_answer, refusal
 from aico_sched.topics.commands import Payload
 from aico_sched.topics.registry import COMMANDS
-from aico_sched.topics.views import HealthView
 
 Source = SchedulerClient | Callable[[], SchedulerClient]
 """A connected client, or what gives it when a request comes; it may raise `ServiceUnreachable`."""
@@ -35,31 +35,9 @@ def create_router(client: Source, token: str, *, hosts: Collection[str] | None =
     router = APIRouter(route_class=guarded(Guard(token, hosts)))
     for operation in OPERATIONS:
         _add(router, operation, _endpoint(operation, get))
-    _add_health(router, get)
+    add_probes(router, get)
     add_stream(router, get)
     return router
-
-
-def _add_health(router: APIRouter, client: Callable[[], SchedulerClient]) -> None:
-    async def health() -> Response:
-        """As `GET /status`, with the status a probe looks at: 503 when the service is critical or not ready."""
-        found = await client().health()
-        well = found.status != "critical" and found.live and found.ready
-        return Response(found.model_dump_json(), 200 if well else 503, media_type="application/json")
-
-    unwell: dict[int | str, dict[str, Any]] = {
-        503: {"description": "It is not well, or does not answer", "model": HealthView}
-    }
-    router.add_api_route(
-        "/health",
-        health,
-        methods=["GET"],
-        response_model=HealthView,
-        responses={**documented(), **unwell},
-        summary="Whether the service is well",
-        tags=["service"],
-        operation_id="get_health",
-    )
 
 
 def result_of(operation: Operation) -> type[Payload]:

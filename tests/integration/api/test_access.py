@@ -13,7 +13,7 @@ from aico_sched.api.tokens import UnusableToken, token_file
 from aico_sched.security.keys import InsecureKeyFile
 
 ROUTES = [(operation.method, operation.path) for operation in OPERATIONS]
-ROUTES += [("GET", "/health"), ("GET", "/events/stream"), ("GET", "/openapi.json")]
+ROUTES += [("GET", "/health"), ("GET", "/metrics"), ("GET", "/events/stream"), ("GET", "/openapi.json")]
 
 
 def filled(path: str) -> str:

@@ -84,6 +84,10 @@ async def test_dead_letters_are_listed_requeued_and_discarded(web: Any) -> None:
 async def test_what_is_asked_of_the_service_as_a_whole(web: Any) -> None:
     assert (await web.http.get("status")).json()["ready"] is True
     assert (await web.http.get("health")).json()["live"] is True
+    figures = await web.http.get("metrics")
+    assert figures.headers["content-type"].startswith("application/openmetrics-text")
+    assert figures.text.endswith("# EOF\n")
+    assert "aico_sched_running" in figures.text
     assert "scheduler" in (await web.http.get("stats")).json()["actors"]
     assert "demo.echo" in [each["name"] for each in (await web.http.get("registry")).json()["classes"]]
     assert (await web.http.post("registry/reload")).json()["added"] == []
