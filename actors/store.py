@@ -22,6 +22,7 @@ from aico_sched.store.commands import Commands
 from aico_sched.store.connection import Database
 from aico_sched.store.errors import StoreError
 from aico_sched.store.executions import Executions
+from aico_sched.store.followers import Followers
 from aico_sched.store.history import History
 from aico_sched.store.recovery import Recovery
 from aico_sched.store.run_commands import RunCommands
@@ -110,8 +111,9 @@ class StoreActor(Actor):
         self._unit = Unit(self._database, self._defaults, self._boot_id, self._cache_size)
         self._tasks = TaskCommands(self._unit, self._registry)
         self._executions = Executions(self._unit)
-        self._slots = Slots(self._unit, self._tasks, self._executions)
-        self._attempts = Attempts(self._unit, self._executions)
+        followers = Followers(self._unit, self._executions)
+        self._slots = Slots(self._unit, self._tasks, self._executions, followers)
+        self._attempts = Attempts(self._unit, self._executions, followers)
         self._runs = RunCommands(self._unit, self._tasks, self._executions)
         self._history = History(self._unit)
         self._recovery = Recovery(self._unit, self._tasks, self._executions, self._attempts, self._registry)

@@ -37,6 +37,9 @@ MAX_QUEUED: Final = 1_000
 _LAST: Final = MAX_US - 367 * DAY
 """Slots after this moment, at the end of the calendar, are none: with their jitter they could not be written down."""
 
+_OF_TIME: Final = ("start_at", "end_at", "max_runs", "jitter", "catchup_window")
+"""Options that mean nothing to a task that runs by what happens."""
+
 _PRIORITIES: Final = {"maintenance": 80, "security": 80, "agency": 50}
 _DEFAULT_PRIORITY: Final = 30
 
@@ -146,6 +149,11 @@ def check_options(schedule: Schedule, options: Mapping[str, Any]) -> None:
             "interval; write interval:SECONDS, or leave fixed_delay out"
         )
         raise CommandError(ErrorCode.INVALID_SCHEDULE, message, field="fixed_delay", expression=schedule.expression)
+    if schedule.kind in ("after", "failure"):
+        for name in _OF_TIME:
+            if options.get(name):
+                message = f"{name} is for schedules that go by time, and {schedule.expression!r} does not"
+                raise CommandError(ErrorCode.INVALID_SCHEDULE, message, field=name, expression=schedule.expression)
 
 
 def plan_slot(task: DueTask, schedule: Schedule, now_us: int) -> Slot | None:

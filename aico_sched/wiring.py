@@ -22,7 +22,7 @@ from aico_sched.store.lock import DatabaseLock
 from aico_sched.tasks.catalogue import Arranged
 from aico_sched.tasks.registry import BUILTIN_MODULES, TaskRegistry
 
-GENERIC_MODULES = ("aico_sched.tasks.bus", "aico_sched.tasks.demo")
+GENERIC_MODULES = ("aico_sched.tasks.bus", "aico_sched.tasks.demo", "aico_sched.tasks.notify")
 
 
 MORE_THREADS = 4

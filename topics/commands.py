@@ -137,7 +137,9 @@ class TaskCreate(TaskOptions):
     """`scheduler.task.create`: a new task. Answered with the task as `TaskView`."""
 
     task_id: TaskId
-    schedule: ScheduleText = Field(description="cron, @shortcut, interval:SECONDS or at:RFC3339")
+    schedule: ScheduleText = Field(
+        description="cron, @shortcut, interval:SECONDS, at:RFC3339, after:TASK_ID or failure:TASK_ID|PREFIX.*|*"
+    )
     task_class: TaskId | None = Field(
         default=None, description="a registered task class; the class named like the task if absent"
     )

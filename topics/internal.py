@@ -155,6 +155,7 @@ class AttemptStart(NamedTuple):
     role: str
     environment: str = "auto"
     limits: dict[str, Any] | None = None
+    cause: dict[str, Any] | None = None
 
 
 class AttemptsStart(NamedTuple):

@@ -18,7 +18,7 @@ ExecutionStatus = Literal[
     "missed",
     "interrupted",
 ]
-Trigger = Literal["schedule", "manual", "backfill", "requeue"]
+Trigger = Literal["schedule", "manual", "backfill", "requeue", "event"]
 AttemptOutcome = Literal["succeeded", "failed", "timed_out", "cancelled", "interrupted"]
 
 
@@ -93,6 +93,9 @@ class ExecutionView(Payload):
     missed_count: int | None = Field(description="slots a `missed` row stands for; 1000 means at least so many")
     progress: JsonValue
     usage: Usage | None = Field(default=None, description="what its newest attempt used")
+    cause: dict[str, JsonValue] | None = Field(
+        default=None, description="the run it follows, of a task scheduled `after:` or `failure:` another"
+    )
     attempts: list[AttemptView] | None = None
 
 

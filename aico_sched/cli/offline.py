@@ -8,6 +8,11 @@ from aico_sched.cli.service import ConfigFile, load_settings
 from aico_sched.cli.session import DataDir, Session, offline
 
 app = typer.Typer()
+NO_TIMES = {
+    "reboot": "It runs when the service starts.",
+    "after": "It runs when the other task has succeeded.",
+    "failure": "It runs when such a task has failed for good.",
+}
 keyring = typer.Typer(no_args_is_help=True, help="Who may use the hosted bus.")
 
 
@@ -39,7 +44,7 @@ def next_runs(
     for moment in found.next:
         on.out.line(moment)
     if not found.next:
-        on.out.line("It does not run after that." if found.kind != "reboot" else "It runs when the service starts.")
+        on.out.line(NO_TIMES.get(found.kind, "It does not run after that."))
     for note in found.notes:
         on.out.line(f"note: {note}")
     for warning in found.warnings:

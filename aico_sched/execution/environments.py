@@ -68,6 +68,7 @@ class Job:
             config=bind_config(task_class, start.config),
             data_dir=self.data_dir / start.task_id,
             ports=self.ports,
+            cause=start.cause,
         )
 
 

@@ -16,14 +16,16 @@ from aico_sched.schedule.instant import (
     to_datetime,
 )
 from aico_sched.schedule.parse import cache_stats, configure_caches, next_run, parse_schedule
-from aico_sched.schedule.simple import AtSchedule, IntervalSchedule, RebootSchedule
+from aico_sched.schedule.simple import AfterSchedule, AtSchedule, FailureSchedule, IntervalSchedule, RebootSchedule
 from aico_sched.schedule.zones import load_zone
 
 __all__ = [
+    "AfterSchedule",
     "AtSchedule",
     "CacheStats",
     "CronSchedule",
     "Explanation",
+    "FailureSchedule",
     "IntervalSchedule",
     "RebootSchedule",
     "Schedule",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
-ScheduleKind = Literal["cron", "interval", "at", "reboot"]
+ScheduleKind = Literal["cron", "interval", "at", "reboot", "after", "failure"]
 
 
 class Schedule(ABC):
@@ -15,7 +15,7 @@ class Schedule(ABC):
     hands out the same object for the same text and zone while it is cached.
 
     Attributes:
-        kind: which of the four kinds it is.
+        kind: which kind it is.
         expression: the text as it was given.
         timezone: the IANA name its wall-clock time is read in.
     """
@@ -25,6 +25,11 @@ class Schedule(ABC):
     kind: ClassVar[ScheduleKind]
     expression: str
     timezone: str
+
+    @property
+    def timed(self) -> bool:
+        """Whether time alone says when it fires; the others fire by what happens in the service."""
+        return self.kind in ("cron", "interval", "at")
 
     @property
     def warnings(self) -> tuple[str, ...]:

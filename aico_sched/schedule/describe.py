@@ -8,7 +8,7 @@ from aico_sched.schedule import fields
 from aico_sched.schedule.base import Schedule
 from aico_sched.schedule.cron import CronSchedule
 from aico_sched.schedule.instant import SECOND, format_local
-from aico_sched.schedule.simple import AtSchedule, IntervalSchedule
+from aico_sched.schedule.simple import AfterSchedule, AtSchedule, FailureSchedule, IntervalSchedule
 from aico_sched.schedule.zones import load_zone
 
 _STEP = re.compile(r"(?:(\*)|([0-9]+|[A-Z]{3}|LW?)(?:-([0-9]+|[A-Z]{3}))?)/([0-9]+)")
@@ -25,6 +25,12 @@ def describe(schedule: Schedule) -> str:
         return f"Every {_duration(schedule.interval_us)}, counted from its first due time"
     if isinstance(schedule, AtSchedule):
         return f"Once, at {format_local(schedule.at_us, load_zone(schedule.timezone).info)}"
+    if isinstance(schedule, AfterSchedule):
+        return f"Each time a run of {schedule.task_id} succeeds"
+    if isinstance(schedule, FailureSchedule):
+        pattern = schedule.pattern
+        whose = "any task" if pattern == "*" else f"a task below {pattern[:-2]}" if pattern.endswith("*") else pattern
+        return f"Each time a run of {whose} fails for good"
     return "Once at every start of the service"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from aico_sched.schedule.base import Schedule
@@ -10,7 +11,17 @@ from aico_sched.schedule.cron import CronSchedule, refuse_if_never
 from aico_sched.schedule.errors import ScheduleError
 from aico_sched.schedule.instant import SECOND
 from aico_sched.schedule.pattern import CronPattern, compile_pattern
-from aico_sched.schedule.simple import AT_PREFIX, INTERVAL_PREFIX, RebootSchedule, parse_at, parse_interval
+from aico_sched.schedule.simple import (
+    AFTER_PREFIX,
+    AT_PREFIX,
+    FAILURE_PREFIX,
+    INTERVAL_PREFIX,
+    RebootSchedule,
+    parse_after,
+    parse_at,
+    parse_failure,
+    parse_interval,
+)
 from aico_sched.schedule.zones import load_zone
 
 REBOOT: Final = "@reboot"
@@ -29,7 +40,8 @@ _REFERENCE_US: Final = 1_767_225_600 * SECOND
 
 
 def parse_schedule(text: str, timezone: str) -> Schedule:
-    """Read a schedule: five-field cron, an `@` alias, `interval:SECONDS` or `at:RFC3339`.
+    """Read a schedule: five-field cron, an `@` alias, `interval:SECONDS`, `at:RFC3339`, `after:TASK_ID` or
+    `failure:PATTERN`.
 
     Results are cached, so the same text and zone give the same object.
 
@@ -69,10 +81,9 @@ def cache_stats() -> dict[str, CacheStats]:
 def _parse(text: str, timezone: str) -> Schedule:
     zone = load_zone(timezone)
     lead = text.lstrip()[:9].lower()
-    if lead.startswith(INTERVAL_PREFIX):
-        return parse_interval(text, timezone)
-    if lead.startswith(AT_PREFIX):
-        return parse_at(text, timezone)
+    for prefix, parse in _PREFIXES.items():
+        if lead.startswith(prefix):
+            return parse(text, timezone)
     expression = text
     if lead.startswith("@"):
         alias = text.strip().lower()
@@ -87,6 +98,14 @@ def _parse(text: str, timezone: str) -> Schedule:
     if pattern.may_fall_in_gaps():
         refuse_if_never(schedule, _REFERENCE_US)
     return schedule
+
+
+_PREFIXES: Final[dict[str, Callable[[str, str], Schedule]]] = {
+    INTERVAL_PREFIX: parse_interval,
+    AT_PREFIX: parse_at,
+    AFTER_PREFIX: parse_after,
+    FAILURE_PREFIX: parse_failure,
+}
 
 
 def _next_after(schedule: Schedule, after_us: int, anchor_us: int | None) -> int | None:

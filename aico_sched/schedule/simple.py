@@ -1,4 +1,5 @@
-"""The kinds of schedule that need no calendar: `interval:`, `at:` and `@reboot`."""
+"""The kinds of schedule that need no calendar: `interval:`, `at:`, and those that fire by what happens in the service,
+`@reboot`, `after:` and `failure:`."""
 
 from __future__ import annotations
 
@@ -12,6 +13,11 @@ from aico_sched.schedule.instant import SECOND, parse_rfc3339
 
 INTERVAL_PREFIX: Final = "interval:"
 AT_PREFIX: Final = "at:"
+AFTER_PREFIX: Final = "after:"
+FAILURE_PREFIX: Final = "failure:"
+
+# As `topics.commands.TaskId`.
+_TASK_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_][A-Za-z0-9_-]*)*", re.ASCII)
 
 _SECONDS = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,6})0*)?")
 _MIN_INTERVAL: Final = SECOND // 1000
@@ -90,6 +96,73 @@ class RebootSchedule(Schedule):
 
     def latest_at_or_before(self, now_us: int, after_us: int, anchor_us: int | None = None) -> None:
         """Always None."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AfterSchedule(Schedule):
+    """`after:TASK_ID`: each time a run of that task succeeds."""
+
+    kind: ClassVar[ScheduleKind] = "after"
+
+    expression: str
+    timezone: str
+    task_id: str
+
+    def next_after(self, after_us: int, anchor_us: int | None = None) -> None:
+        """Always None; the store fires it with the end of the other task's run."""
+
+    def latest_at_or_before(self, now_us: int, after_us: int, anchor_us: int | None = None) -> None:
+        """Always None."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FailureSchedule(Schedule):
+    """`failure:PATTERN`: each time a run fails for good of a task that the pattern names: a task id, `user.*` for all
+    below a name, or `*`."""
+
+    kind: ClassVar[ScheduleKind] = "failure"
+
+    expression: str
+    timezone: str
+    pattern: str
+
+    def names(self, task_id: str) -> bool:
+        """Whether the pattern names the task."""
+        if self.pattern.endswith("*"):
+            return task_id.startswith(self.pattern[:-1])
+        return task_id == self.pattern
+
+    def next_after(self, after_us: int, anchor_us: int | None = None) -> None:
+        """Always None; the store fires it with the dead letter."""
+
+    def latest_at_or_before(self, now_us: int, after_us: int, anchor_us: int | None = None) -> None:
+        """Always None."""
+
+
+def parse_after(text: str, timezone: str) -> AfterSchedule:
+    """Read `after:TASK_ID`. Whether there is such a task is not asked: it may come later.
+
+    Raises:
+        ScheduleError: not a task id.
+    """
+    task_id = text.strip()[len(AFTER_PREFIX) :].strip()
+    if _TASK_ID.fullmatch(task_id) is None:
+        suggestion = "Write the id of the task to follow: after:user.backup."
+        raise ScheduleError(text, "after", task_id, "is not the id of a task", suggestion)
+    return AfterSchedule(AFTER_PREFIX + task_id, timezone, task_id)
+
+
+def parse_failure(text: str, timezone: str) -> FailureSchedule:
+    """Read `failure:PATTERN`.
+
+    Raises:
+        ScheduleError: neither a task id, nor one that ends in `.*`, nor `*`.
+    """
+    pattern = text.strip()[len(FAILURE_PREFIX) :].strip()
+    if pattern != "*" and _TASK_ID.fullmatch(pattern.removesuffix(".*")) is None:
+        suggestion = "Write failure:* for every task, failure:user.* for all below a name, or failure:user.backup."
+        raise ScheduleError(text, "failure", pattern, "is not the id of a task, nor a pattern", suggestion)
+    return FailureSchedule(FAILURE_PREFIX + pattern, timezone, pattern)
 
 
 def parse_interval(text: str, timezone: str) -> IntervalSchedule:

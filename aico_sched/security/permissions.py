@@ -10,11 +10,14 @@ SYSTEM: Final = "system"
 LEARNING: Final = "learning"
 RESTRICTED: Final = "restricted"
 
-_LEVELS: Final = {"maintenance": SYSTEM, "security": SYSTEM, "agency": LEARNING}
+OUTGOING: Final = "outgoing"
+
+_LEVELS: Final = {"maintenance": SYSTEM, "security": SYSTEM, "agency": LEARNING, "notify": OUTGOING}
 
 _CREATORS: Final = {
     SYSTEM: frozenset({"admin", "service"}),
     LEARNING: frozenset({"admin", "operator", "service"}),
+    OUTGOING: frozenset({"admin", "operator", "service"}),
     RESTRICTED: frozenset({"admin", "operator", "module", "service"}),
 }
 _ROLES: Final = frozenset({"admin", "operator", "module", "service", "observer"})
@@ -23,6 +26,7 @@ _OWN: Final = frozenset({"files.own", "bus.publish", "bus.request"})
 _CAPABILITIES: Final = {
     SYSTEM: _OWN | {"files.system", "database.system"},
     LEARNING: _OWN | {"learning", "memory"},
+    OUTGOING: _OWN | {"http"},
     RESTRICTED: _OWN,
 }
 
@@ -40,7 +44,7 @@ def namespace(name: str) -> str:
 
 
 def level(name: str) -> str:
-    """The permission level of a task id or class name: `system`, `learning` or `restricted`."""
+    """The permission level of a task id or class name: `system`, `learning`, `outgoing` or `restricted`."""
     return _LEVELS.get(namespace(name), RESTRICTED)
 
 

@@ -4,6 +4,7 @@ from aico_sched.execution.states import OUTCOME_EVENTS, status_after
 from aico_sched.json_text import compact, decoded
 from aico_sched.schedule import format_rfc3339
 from aico_sched.store.executions import Executions
+from aico_sched.store.followers import Followers
 from aico_sched.store.records import ExecutionRow, TaskRow
 from aico_sched.store.unit import Unit
 from aico_sched.topics import names
@@ -13,8 +14,8 @@ from aico_sched.topics.internal import AttemptEnd
 class Attempts:
     """Takes in the ends of attempts; one that was recorded before changes nothing."""
 
-    def __init__(self, unit: Unit, executions: Executions) -> None:
-        self._unit, self._executions = unit, executions
+    def __init__(self, unit: Unit, executions: Executions, followers: Followers) -> None:
+        self._unit, self._executions, self._followers = unit, executions, followers
         self._database = unit.database
 
     def ended(self, end: AttemptEnd) -> None:
@@ -86,6 +87,8 @@ class Attempts:
         self._record_attempt(end, usage)
         self._outcome_event(end, task_id, trigger, scheduled_for)
         self._executions.run_over(task_id, end.completed_us)
+        if status == "succeeded":
+            self._followers.succeeded(task_id, end.execution_id, end.result)
 
     def _wait_again(self, execution: ExecutionRow, end: AttemptEnd, status: str) -> None:
         run_at_us = end.retry_at_us if status == "retrying" else self._unit.now_us
@@ -115,6 +118,7 @@ class Attempts:
             error_message=end.error_message,
             reason=end.reason,
         )
+        self._followers.failed(execution.task_id, execution.execution_id, reason, trigger=execution.trigger)
 
     def _outcome_event(self, end: AttemptEnd, task_id: str, trigger: str, scheduled_for: str) -> None:
         self._executions.event(

@@ -83,7 +83,7 @@ class ClockStep:
         schedule, options = parse_schedule(task.schedule, task.timezone), decoded(task.options)
         waits_for_run = task.next_run is None and not task.finished
         all_run = task.run_count >= (options.get("max_runs") or float("inf"))
-        if schedule.kind in ("at", "reboot") or waits_for_run or all_run:
+        if schedule.kind == "at" or not schedule.timed or waits_for_run or all_run:
             return
         now, anchor = self._unit.now_us, parse_rfc3339(task.anchor)
         following = None if task.next_run is None else parse_rfc3339(task.next_run)

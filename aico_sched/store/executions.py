@@ -31,10 +31,11 @@ class Executions:
         execution = self._database.one("start_waiting", (self._unit.now, self._unit.boot_id, execution_id))
         if execution is None:
             return False
-        task_id, attempt, trigger, scheduled_for = execution
+        task_id, attempt, trigger, scheduled_for, cause = execution
         task = TaskRow(*self._database.run("task_even_deleted", (task_id,))[0])
         row = (task.task_class, task.config, task.options, task.created_by, task.created_role)
-        self.start(execution_id, task_id, attempt, trigger, scheduled_for, row)
+        told = None if cause is None else decoded(cause)
+        self.start(execution_id, task_id, attempt, trigger, scheduled_for, row, told)
         return True
 
     def enqueue(self, task_id: str, trigger: str, scheduled_for: str, priority: int, *, blocked: bool = False) -> str:
@@ -71,7 +72,14 @@ class Executions:
             )
 
     def start(
-        self, execution_id: str, task_id: str, attempt: int, trigger: str, scheduled_for: str, row: tuple[Any, ...]
+        self,
+        execution_id: str,
+        task_id: str,
+        attempt: int,
+        trigger: str,
+        scheduled_for: str,
+        row: tuple[Any, ...],
+        cause: dict[str, Any] | None = None,
     ) -> None:
         """Announce a claimed attempt. `row` starts with the task's class, config, options, creator and role."""
         task_class, config, options_text, creator, role = row[:5]
@@ -93,6 +101,7 @@ class Executions:
                 role,
                 options.get("environment") or "auto",
                 options.get("limits"),
+                cause,
             )
         )
         self.event(

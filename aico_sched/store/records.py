@@ -114,6 +114,7 @@ class ExecutionRow(NamedTuple):
     missed_count: int | None
     boot_id: str | None
     usage: str | None = None
+    cause: str | None = None
 
     def view(self) -> dict[str, Any]:
         """As `topics.views.ExecutionView`, without the attempts."""
@@ -135,6 +136,7 @@ class ExecutionRow(NamedTuple):
             "progress": _decoded(self.progress),
             "missed_count": self.missed_count,
             "usage": _decoded(self.usage),
+            "cause": _decoded(self.cause),
         }
 
 

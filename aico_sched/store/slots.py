@@ -6,6 +6,7 @@ from aico_sched.json_text import decoded
 from aico_sched.planning import MAX_QUEUED
 from aico_sched.schedule import format_rfc3339
 from aico_sched.store.executions import Executions
+from aico_sched.store.followers import Followers
 from aico_sched.store.records import TaskRow
 from aico_sched.store.tasks import TaskCommands
 from aico_sched.store.unit import Unit
@@ -20,8 +21,8 @@ RUNS = ("run", "catchup")
 class Slots:
     """Claims slots; a slot has one row at most, whatever is sent twice."""
 
-    def __init__(self, unit: Unit, tasks: TaskCommands, executions: Executions) -> None:
-        self._unit, self._tasks, self._executions = unit, tasks, executions
+    def __init__(self, unit: Unit, tasks: TaskCommands, executions: Executions, followers: Followers) -> None:
+        self._unit, self._tasks, self._executions, self._followers = unit, tasks, executions, followers
         self._database = unit.database
 
     def claim(self, slot: Slot) -> bool:
@@ -143,6 +144,7 @@ class Slots:
         self._database.run("insert_dead", (execution_id, slot.task_id, self._unit.now, slot.reason, row[1]))
         for topic in (names.EXECUTION_FAILED, names.EXECUTION_DEAD):
             self._executions.event(topic, execution_id, slot.task_id, 0, "schedule", scheduled_for, reason=slot.reason)
+        self._followers.failed(slot.task_id, execution_id, slot.reason, trigger="schedule")
 
     def _record_missed(self, slot: Slot) -> None:
         """One row for all the slots given up, so that a long outage costs no more than a short one."""

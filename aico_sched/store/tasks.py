@@ -68,6 +68,7 @@ class TaskCommands:
         timezone = payload.get("timezone") or self._unit.defaults.timezone
         schedule = checked_schedule(payload["schedule"], timezone)
         check_options(schedule, options)
+        self._unit.followers.check(task_id, schedule)
         enabled = payload.get("enabled", True)
         slot = first_or_refuse(schedule, options, self._unit.now_us, self._unit.now_us)
         task = TaskRow(
@@ -140,6 +141,7 @@ class TaskCommands:
         )
         schedule = checked_schedule(payload.get("schedule") or task.schedule, timezone)
         check_options(schedule, options)
+        self._unit.followers.check(task.task_id, schedule)
         updated = self._save(retimed(self._unit, task, changed, schedule))
         self._unit.task_event(names.TASK_UPDATED, updated, sender.source)
         return updated.view(schedule.warnings)

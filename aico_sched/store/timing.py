@@ -55,7 +55,7 @@ def next_from_now(unit: Unit, task: TaskRow, schedule: Schedule) -> TaskRow:
     if options.get("fixed_delay") and unit.database.one("scheduled_active", (task.task_id,)):
         return waiting_for(task._replace(finished=0), None)
     slot = first_slot(schedule, options, unit.now_us, parse_rfc3339(task.anchor))
-    return waiting_for(task._replace(finished=int(slot is None and schedule.kind != "reboot")), slot)
+    return waiting_for(task._replace(finished=int(slot is None and schedule.timed)), slot)
 
 
 def waiting_for(task: TaskRow, slot: int | None) -> TaskRow:
@@ -74,7 +74,7 @@ def canonical(schedule: Schedule) -> str:
 def first_or_refuse(schedule: Schedule, options: Mapping[str, Any], now_us: int, anchor_us: int) -> int | None:
     """The first slot of a new task; one that would never run is refused."""
     slot = first_slot(schedule, options, now_us, anchor_us)
-    if slot is None and schedule.kind != "reboot":
+    if slot is None and schedule.timed:
         message = (
             f"{schedule.expression!r} never fires: its time has passed (beyond the catch-up window), or lies after "
             "end_at"

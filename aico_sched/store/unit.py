@@ -10,6 +10,7 @@ from aico_sched.planning import Defaults
 from aico_sched.schedule import format_rfc3339, parse_rfc3339
 from aico_sched.store.audit import AuditTrail
 from aico_sched.store.connection import Database
+from aico_sched.store.follower_index import FollowerIndex
 from aico_sched.store.outbox import Outbox
 from aico_sched.store.recent import RecentExecutions
 from aico_sched.store.records import TaskRow
@@ -61,6 +62,7 @@ class Unit:
         self.outbox = Outbox(database)
         self.audit_trail = AuditTrail(database)
         self.seen = SeenMessages(database)
+        self.followers = FollowerIndex(database)
         self.said = Announcements()
         self.now_us = 0
         self.now = ""
@@ -93,6 +95,7 @@ class Unit:
         self.outbox = Outbox(self.database)
         self.audit_trail.undo()
         self.seen = SeenMessages(self.database)
+        self.followers.reset()
 
     def mark(self) -> Mark:
         """A savepoint, for a command that may yet be refused."""
@@ -153,6 +156,7 @@ class Unit:
 
     def task_event(self, topic: str, task: TaskRow, by: str) -> None:
         """An event of a task, happening now."""
+        self.followers.note(task)
         self.outbox.add(
             topic,
             self.now,

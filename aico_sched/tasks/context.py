@@ -64,7 +64,8 @@ class TaskContext(Generic[ConfigT]):
     """One run's view of the world. Made by the executor for each attempt, used on the event loop's thread only.
 
     `config` is the run's own validated copy. `attempt` counts from 1. `trigger` says what started the run
-    (`topics.views.Trigger`).
+    (`topics.views.Trigger`). `cause` is the run that this one follows, of tasks scheduled `after:` or `failure:`
+    another: `{task_id, execution_id, status, result | reason}`; None of all others.
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class TaskContext(Generic[ConfigT]):
         "_scheduled_for_us",
         "_timer",
         "attempt",
+        "cause",
         "config",
         "execution_id",
         "task_id",
@@ -93,11 +95,13 @@ class TaskContext(Generic[ConfigT]):
         config: ConfigT,
         data_dir: Path,
         ports: TaskPorts,
+        cause: dict[str, Any] | None = None,
     ) -> None:
         self.task_id = task_id
         self.execution_id = execution_id
         self.attempt = attempt
         self.trigger = trigger
+        self.cause = cause
         self.config = config
         self._scheduled_for_us = scheduled_for_us
         self._folder = data_dir

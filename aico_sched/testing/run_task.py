@@ -43,6 +43,7 @@ async def run_task(
     attempt: int = 1,
     scheduled_for: datetime | None = None,
     trigger: str = "manual",
+    cause: dict[str, Any] | None = None,
     data_dir: Path | None = None,
     replies: Mapping[str, Reply] | None = None,
     probe_database: dict[str, Any] | None = None,
@@ -69,6 +70,7 @@ async def run_task(
             config=bind_config(task_class, config or {}),
             data_dir=data_dir or Path(folder) / "data",
             ports=_ports(run, used_clock, replies or {}, probe_database, data),
+            cause=cause,
         )
         await _execute(task_class, context, run, deadline)
     return run

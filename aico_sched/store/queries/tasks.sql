@@ -118,6 +118,10 @@ SELECT name FROM classes WHERE name IS NOT NULL;
 -- name: tasks_of_class
 SELECT * FROM scheduled_tasks WHERE task_class = ? AND available = ? AND deleted_at IS NULL;
 
+-- name: follower_tasks
+SELECT task_id, schedule, timezone FROM scheduled_tasks INDEXED BY idx_scheduled_tasks_followers
+WHERE substr(schedule, 1, 6) IN ('after:', 'failur') AND deleted_at IS NULL;
+
 -- name: reboot_tasks
 SELECT * FROM scheduled_tasks
 WHERE schedule = '@reboot' AND deleted_at IS NULL AND enabled AND NOT paused AND available;
