@@ -9,19 +9,12 @@ import msgpack
 import structlog
 
 from aico_sched.clock import Clock
-from aico_sched.intake import Refused, accept, refused_by_bus
+from aico_sched.intake import Refused, Terms, accept, refused_by_bus
 from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor, handles
 from aico_sched.topics import limits, names
-from aico_sched.topics.envelope import (
-    VERSION,
-    Envelope,
-    Unreadable,
-    decode,
-    encode,
-    encode_packed,
-    new_envelope,
-)
+from aico_sched.topics.codecs import decode, write
+from aico_sched.topics.envelope import VERSION, Envelope, Unreadable, new_envelope
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import (
     Audit,
@@ -111,14 +104,14 @@ class BridgeActor(Actor):
         may_publish: Callable[[str, str, str], bool],
         *,
         heartbeat_interval: float,
-        private_replies: bool,
+        terms: Terms,
         take_refusals: Callable[[], Sequence[BusRefusal]] = tuple,
     ) -> None:
         super().__init__(clock)
         self._make_endpoint, self._source = make_endpoint, source
         self._role_of, self._may_publish = role_of, may_publish
         self._take_refusals = take_refusals
-        self._heartbeat_interval, self._private_replies = heartbeat_interval, private_replies
+        self._heartbeat_interval, self._terms = heartbeat_interval, terms
         self._endpoint: Endpoint | None = None
         self._own_replies = f"{names.REPLY}{source}.{secrets.token_hex(16)}"
         self._unsent: deque[tuple[str, bytes]] = deque()
@@ -195,7 +188,7 @@ class BridgeActor(Actor):
     def _take_command(self, topic: str, body: bytes) -> None:
         self.figures["received"] += 1
         try:
-            request = accept(topic, body, self._role_of, private_replies=self._private_replies)
+            request = accept(topic, body, self._role_of, self._terms)
         except Refused as refused:
             self._refuse(topic, refused)
         else:
@@ -214,7 +207,7 @@ class BridgeActor(Actor):
         )
         self._refused.append(line)
         if refused.reply_to:
-            self._reply(refused.reply_to, refused.correlation_id, msgpack.packb(error.as_reply()))
+            self._reply(refused.reply_to, refused.correlation_id, refused.codec, msgpack.packb(error.as_reply()))
 
     def _take_reply(self, body: bytes) -> None:
         """The answer to a task's request; its correlation id begins with the execution's."""
@@ -233,16 +226,22 @@ class BridgeActor(Actor):
         """An actor has answered."""
         for row in ready.replies:
             reply = ReplyReady(*row)
-            self._reply(reply.reply_to, reply.correlation_id, reply.body)
+            self._reply(reply.reply_to, reply.correlation_id, reply.codec, reply.body)
 
-    def _reply(self, topic: str, correlation_id: str, payload: bytes) -> None:
+    def _reply(self, topic: str, correlation_id: str, codec: str, payload: bytes) -> None:
         self.figures["replies"] += 1
-        attributes = {"correlation_id": correlation_id}
-        body = encode_packed(new_envelope(topic, self._source, {}, attributes=attributes), payload)
+        envelope = new_envelope(topic, self._source, {}, attributes={"correlation_id": correlation_id})
+        body = write(topic, envelope, codec, packed=payload, sign=self._terms.sign)
         if len(body) > limits.MAX_FRAME_BYTES:
             message = f"the answer is {len(body)} bytes long; ask for less with `limit`"
             refusal = CommandError(ErrorCode.TOO_LARGE, message, field="limit").as_reply()
-            body = encode(new_envelope(topic, self._source, refusal, attributes=attributes))
+            body = write(topic, envelope._replace(payload=refusal), codec, sign=self._terms.sign)
+        self.effects.call(self._publish, topic, body)
+
+    def _say(self, envelope: Envelope, packed: bytes | None = None) -> None:
+        """Publish a message of the service's own."""
+        topic = envelope.message_type
+        body = write(topic, envelope, self._terms.codec, packed=packed, sign=self._terms.sign)
         self.effects.call(self._publish, topic, body)
 
     @handles(names.EVENTS_COMMITTED, EventsCommitted)
@@ -267,7 +266,7 @@ class BridgeActor(Actor):
             event = EventRecord(*row)
             attributes = {"seq": str(event.seq)}
             envelope = Envelope(event.message_id, event.timestamp, self._source, event.topic, VERSION, attributes, {})
-            self.effects.call(self._publish, event.topic, encode_packed(envelope, event.body))
+            self._say(envelope, event.body)
         self.send(names.EVENTS_PUBLISHED, EventsPublished(rows[-1][0]))
 
     @handles(names.HEARTBEAT, Heartbeat)
@@ -285,7 +284,7 @@ class BridgeActor(Actor):
             "expires_in": EXPIRES_AFTER_BEATS * self._heartbeat_interval,
             "seq": sequences,
         }
-        self.effects.call(self._publish, names.AVAILABILITY, encode(envelope._replace(payload=payload)))
+        self._say(envelope._replace(payload=payload))
 
     # Messages of tasks.
 
@@ -323,9 +322,8 @@ class BridgeActor(Actor):
             log.warning("publish_refused", topic=message.topic, creator=message.source, role=message.role)
             return False
         attributes = {**message.attributes, "created_by": message.source, **more}
-        envelope = new_envelope(message.topic, self._source, message.payload, attributes=attributes)
         self.figures["published"] += 1
-        self.effects.call(self._publish, message.topic, encode(envelope))
+        self._say(new_envelope(message.topic, self._source, message.payload, attributes=attributes))
         return True
 
     # The socket.

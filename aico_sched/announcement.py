@@ -14,8 +14,11 @@ log = structlog.get_logger(__name__)
 SERVICE_FILE = "service.json"
 
 
-def announce(settings: Settings, address: BusAddress, server_public_key: str | None) -> None:
-    """Write where the bus is into the data folder, where clients on this machine look for it."""
+def announce(
+    settings: Settings, address: BusAddress, server_public_key: str | None, signing_keys: Path | None = None
+) -> None:
+    """Write where the bus is into the data folder, where clients on this machine look for it. With `signing_keys`
+    commands must be signed, and nobody has a key of the broker's."""
     content = {
         "version": 1,
         "pid": os.getpid(),
@@ -23,6 +26,9 @@ def announce(settings: Settings, address: BusAddress, server_public_key: str | N
         "subscribe": address.subscribe,
         "server_public_key": server_public_key,
         "keys": None if settings.bus.connect is None or settings.bus.keys is None else str(settings.bus.keys),
+        "codec": settings.bus.spoken,
+        "signing_keys": None if signing_keys is None else str(signing_keys),
+        "name": settings.bus.name,
     }
     write_private(settings.data_dir / SERVICE_FILE, json.dumps(content, indent=2) + "\n")
 

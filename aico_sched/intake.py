@@ -1,18 +1,38 @@
 """From a frame of the bus to a validated request, or to a refusal that tells the sender what to mend. Pure."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from aico_sched.security.key_names import KeyRingError
+from aico_sched.security.signatures import Unanswered
 from aico_sched.topics import limits, names
-from aico_sched.topics.envelope import Envelope, Unreadable, decode
+from aico_sched.topics.codecs import Codec, Sign, codec_of, decode, read
+from aico_sched.topics.envelope import Envelope, Received, Unreadable
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import Request
 from aico_sched.topics.registry import COMMANDS
 
 RoleOf = Callable[[str], str]
+Authenticate = Callable[[str, Received], str]
+"""Called with (topic, message); the sender's role. Raises `CommandError` for a message that proves nothing."""
+
+
+class Terms(NamedTuple):
+    """How the bus is that the service is on. `codec` is what the service speaks of itself; `only` means that nothing
+    else may be on the bus, for AICO's own clients choke on it. With `private_replies` a sender may ask for its answer
+    only on a topic of its own. `sign` signs what the service says. With `authenticate` each command proves whose it
+    is, else the broker has seen to that; `may_command` asks of (role, source, topic) what a broker without rules lets
+    through."""
+
+    private_replies: bool
+    codec: Codec = "msgpack"
+    only: bool = False
+    sign: Sign | None = None
+    authenticate: Authenticate | None = None
+    may_command: Callable[[str, str, str], bool] | None = None
+
 
 _MAX_REASON = 500
 
@@ -29,30 +49,32 @@ class Refused(Exception):
         target: str = "",
         reply_to: str = "",
         correlation_id: str = "",
+        codec: Codec = "msgpack",
     ) -> None:
         super().__init__(error.message)
         self.error = error
         self.source, self.role, self.target = source, role, target
-        self.reply_to, self.correlation_id = reply_to, correlation_id
+        self.reply_to, self.correlation_id, self.codec = reply_to, correlation_id, codec
 
 
-def accept(topic: str, body: bytes, role_of: RoleOf, *, private_replies: bool) -> Request:
-    """The request in `body`; raises `Refused`.
-
-    With `private_replies`, as on the hosted bus, a sender may ask for its answer only on a topic of its own.
-    """
+def accept(topic: str, body: bytes, role_of: RoleOf, terms: Terms) -> Request:
+    """The request in `body`; raises `Refused`."""
+    codec = terms.codec if terms.only else codec_of(body)
     try:
-        envelope = decode(body)
+        received = read(body)
     except Unreadable as error:
-        raise _refused_unreadable(error) from error
+        raise _refused_unreadable(error, codec) from error
+    envelope = received.envelope
     role = ""
     reply_to, correlation_id = _return_address(envelope._asdict())
     try:
-        if not _may_be_answered_on(reply_to, envelope.source, private_replies):
+        if received.codec != codec:
+            raise CommandError(ErrorCode.INVALID_MESSAGE, f"only messages of the codec {codec} are for this bus")
+        if not _may_be_answered_on(reply_to, envelope.source, terms.private_replies):
             reply_to = f"{names.REPLY}{envelope.source}"
             message = f"attributes.reply_to must be {names.REPLY}{envelope.source} or begin with it and a dot"
             raise CommandError(ErrorCode.PERMISSION_DENIED, message, field="attributes.reply_to")
-        role = _role(role_of, envelope.source)
+        role = _role(topic, received, role_of, terms)
         payload = _validated(topic, envelope)
     except CommandError as error:
         target = str(envelope.payload.get("task_id", ""))[: limits.MAX_ID_CHARS]
@@ -61,10 +83,11 @@ def accept(topic: str, body: bytes, role_of: RoleOf, *, private_replies: bool) -
             source=envelope.source,
             role=role,
             target=target,
-            reply_to=reply_to,
+            reply_to="" if isinstance(error, Unanswered) else reply_to,
             correlation_id=correlation_id,
+            codec=codec,
         ) from error
-    return Request(envelope.message_id, envelope.source, role, reply_to, correlation_id, "msgpack", payload)
+    return Request(envelope.message_id, envelope.source, role, reply_to, correlation_id, codec, payload)
 
 
 def refused_by_bus(name: str, role: str, code: ErrorCode, reason: str, body: bytes) -> Refused:
@@ -81,16 +104,23 @@ def refused_by_bus(name: str, role: str, code: ErrorCode, reason: str, body: byt
     reply_to, correlation_id = _return_address({**partial, "source": name})
     if not _is_own(reply_to, name):
         reply_to = f"{names.REPLY}{name}"
-    return Refused(error, source=name, role=role, reply_to=reply_to, correlation_id=correlation_id)
+    return Refused(
+        error, source=name, role=role, reply_to=reply_to, correlation_id=correlation_id, codec=codec_of(body)
+    )
 
 
-def _role(role_of: RoleOf, source: str) -> str:
-    """The sender's role. Its key may have been revoked while the message was on its way."""
+def _role(topic: str, received: Received, role_of: RoleOf, terms: Terms) -> str:
+    """The sender's role, which must be one that may give the command."""
+    source = received.envelope.source
     try:
-        return role_of(source)
+        role = role_of(source) if terms.authenticate is None else terms.authenticate(topic, received)
     except (LookupError, KeyRingError) as error:
+        # Its key may have been revoked while the message was on its way.
         message = f"{source} has no key that is valid now"
         raise CommandError(ErrorCode.PERMISSION_DENIED, message, field="source") from error
+    if terms.may_command is not None and topic in COMMANDS and not terms.may_command(role, source, topic):
+        raise CommandError(ErrorCode.PERMISSION_DENIED, f"role {role} may not give the command {topic}")
+    return role
 
 
 def _validated(topic: str, envelope: Envelope) -> dict[str, Any]:
@@ -126,10 +156,10 @@ def _path(location: tuple[int | str, ...]) -> str:
     return ".".join(str(part)[: limits.MAX_NAME_CHARS] for part in location) or "payload"
 
 
-def _refused_unreadable(error: Unreadable) -> Refused:
+def _refused_unreadable(error: Unreadable, codec: Codec) -> Refused:
     source = error.partial.get("source")
     if not isinstance(source, str) or not 0 < len(source) <= limits.MAX_ID_CHARS:
-        return Refused(CommandError(error.code, error.message, **error.details))
+        return Refused(CommandError(error.code, error.message, **error.details), codec=codec)
     reply_to, correlation_id = _return_address(error.partial)
     if not _is_own(reply_to, source):
         reply_to = f"{names.REPLY}{source}"
@@ -138,6 +168,7 @@ def _refused_unreadable(error: Unreadable) -> Refused:
         source=source,
         reply_to=reply_to,
         correlation_id=correlation_id,
+        codec=codec,
     )
 
 
@@ -155,10 +186,8 @@ def _return_address(message: Mapping[str, Any]) -> tuple[str, str]:
 
 def _may_be_answered_on(reply_to: str, source: str, private: bool) -> bool:
     """Whether an answer to `source` may go to that topic. On a joined bus it may be any, except that the scheduler
-    must not be made to publish what looks like a command or an event."""
-    if private:
-        return _is_own(reply_to, source)
-    return reply_to.startswith(names.REPLY) or not f"{reply_to}.".startswith(names.ROOT)
+    must not be made to publish what looks like a command, an event or the answer to somebody else."""
+    return _is_own(reply_to, source) or not (private or f"{reply_to}.".startswith(names.ROOT))
 
 
 def _is_own(reply_to: str, source: str) -> bool:

@@ -12,12 +12,12 @@ import zmq
 from aico_sched.announcement import announce, withdraw
 from aico_sched.bus.access import AccessRules
 from aico_sched.bus.key_watch import KeyWatch
+from aico_sched.bus_wiring import make_broker
 from aico_sched.clock import SystemClock
 from aico_sched.logs import configure_logging, described
 from aico_sched.security.keys import KeyRing
 from aico_sched.service import SchedulerService
 from aico_sched.settings import Settings
-from aico_sched.wiring import make_broker
 
 log = structlog.get_logger(__name__)
 

@@ -2,17 +2,16 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import structlog
 import zmq
 
 from aico_sched import __version__
-from aico_sched.actors.bridge import BridgeActor, Endpoint
+from aico_sched.actors.bridge import BridgeActor
 from aico_sched.actors.executor import ExecutorActor
 from aico_sched.actors.health import HealthActor
 from aico_sched.actors.scheduler import SchedulerActor
@@ -20,10 +19,7 @@ from aico_sched.actors.store import StoreActor
 from aico_sched.announcement import announce, withdraw
 from aico_sched.bus.access import AccessRules
 from aico_sched.bus.address import BusAddress
-from aico_sched.bus.broker import Broker
-from aico_sched.bus.endpoint import BusEndpoint
-from aico_sched.bus.key_watch import KeyWatch
-from aico_sched.bus.local import LocalEndpoint
+from aico_sched.bus_wiring import BusSide, PrivateBus
 from aico_sched.clock import Clock, SystemClock
 from aico_sched.data.source import DataSource
 from aico_sched.execution.environments import Environments
@@ -33,7 +29,6 @@ from aico_sched.runtime.cell import Fault
 from aico_sched.runtime.router import Router
 from aico_sched.runtime.supervisor import Plan, Policy, Supervisor
 from aico_sched.schedule import configure_caches
-from aico_sched.security.keys import KeyRing, UnknownKey
 from aico_sched.settings import Settings
 from aico_sched.store.connection import Database
 from aico_sched.store.errors import AlreadyInUse, LeaseLost
@@ -46,7 +41,6 @@ from aico_sched.wiring import (
     Arrangements,
     Classes,
     defaults,
-    make_broker,
     make_environments,
     make_registry,
     open_data,
@@ -56,26 +50,8 @@ from aico_sched.wiring import (
 log = structlog.get_logger(__name__)
 
 
-class PrivateBus(Protocol):
-    """A bus in place of the hosted or the joined one (`aico_sched.testing.MemoryBus`). It answers for who is who."""
-
-    def endpoint(self, name: str) -> Endpoint:
-        """A place on it for the service, whose name there is `name`."""
-
-    def role_of(self, name: str) -> str:
-        """What a sender may do."""
-
-
-JOINED_ROLE = "module"
-"""The role of every sender on a joined bus: nobody is authenticated there (facts.md), so nobody is more than a
-module."""
-
-
 STANDBY_LOOK = 0.5
 """Seconds between two looks of a standby whether the database is free."""
-
-NO_ROLE = "none"
-"""May do nothing."""
 
 STOP_ORDER = ("scheduler", "executor", "health", "bridge", "store")
 
@@ -107,22 +83,17 @@ class SchedulerService:
         self._own_store = open_store is None
         self._open_store = open_store or (lambda: open_database(settings, self._lock))
         self._open_data = data or (lambda: open_data(settings))
-        self._bus = bus
         self._clock = clock or SystemClock()
         self._sampler = sampler
         self._fault = fault
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
-        self._broker: Broker | None = None
-        self._local: LocalEndpoint | None = None
-        self._key_watch: KeyWatch | None = None
         self._announced = False
         self._router: Router | None = None
         self._supervisor: Supervisor | None = None
         self._environments: Environments | None = None
         self._stop_asked = asyncio.Event()
         self._rules = AccessRules.load()
-        self.address: BusAddress | None = None
-        self.server_public_key: str | None = None
+        self._bus = BusSide(settings, self._rules, self._clock, bus)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -132,6 +103,16 @@ class SchedulerService:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+    @property
+    def address(self) -> BusAddress | None:
+        """Where the bus is, once it is open."""
+        return self._bus.address
+
+    @property
+    def server_public_key(self) -> str | None:
+        """The key of the bus's broker, where it has one."""
+        return self._bus.server_public_key
 
     @property
     def running(self) -> bool:
@@ -156,8 +137,8 @@ class SchedulerService:
         try:
             if self._own_store:
                 self._lock = await self._lock_database()
-            keys = await self._open_bus()
-            await self._start_actors(keys)
+            await self._bus.open(self._context)
+            await self._start_actors()
         except BaseException:
             await self.stop()
             raise
@@ -178,12 +159,7 @@ class SchedulerService:
         if self._router is not None:
             self._router.close()
             self._router = None
-        if self._key_watch is not None:
-            await self._key_watch.stop()
-            self._key_watch = None
-        if self._broker is not None:
-            await self._broker.stop()
-            self._broker = self._local = None
+        await self._bus.close()
         if self._context is not None:
             if self._announced:
                 withdraw(self.settings)
@@ -226,51 +202,15 @@ class SchedulerService:
                     told = True
             await self._clock.sleep(STANDBY_LOOK)
 
-    # The bus.
-
-    async def _open_bus(self) -> KeyRing | None:
-        """Host a bus, or find the one to join. Returns the keys of those on it, None where there are none."""
-        bus = self.settings.bus
-        if self._bus is not None:
-            return None
-        if bus.joined is not None:
-            self.address = BusAddress.of(*bus.joined)
-            return None if bus.keys is None else self._join(bus.keys)
-        keys = KeyRing(self.settings.data_dir / "keys")
-        keys.ensure(bus.name)
-        assert self._context is not None
-        self._broker = make_broker(self._context, keys, self._rules, self.settings)
-        self._local = self._broker.local_endpoint()
-        self.address = await self._broker.start()
-        self.server_public_key = keys.server().public
-        self._watch_keys(keys, self._broker.reload_keys)
-        return keys
-
-    def _join(self, folder: Path) -> KeyRing:
-        """The keys of a bus that another aico-sched process hosts."""
-        keys = KeyRing(folder)
-        keys.reload()
-        self.server_public_key = keys.server().public
-
-        async def reload() -> None:
-            keys.reload()
-
-        self._watch_keys(keys, reload)
-        return keys
-
-    def _watch_keys(self, keys: KeyRing, reload: Callable[[], Awaitable[object]]) -> None:
-        self._key_watch = KeyWatch(keys.watched(), reload, SystemClock())
-        self._key_watch.start()
-
     def _announce(self) -> None:
         """Write where the bus is, for clients on this machine."""
         if self.address is not None:
-            announce(self.settings, self.address, self.server_public_key)
+            announce(self.settings, self.address, self.server_public_key, self._bus.signing_folder)
             self._announced = True
 
     # The actors.
 
-    async def _start_actors(self, keys: KeyRing | None) -> None:
+    async def _start_actors(self) -> None:
         assert self._context is not None
         scheduler = self.settings.scheduler
         self._router = Router(self._context, scheduler.mailbox_limit, secrets.token_hex(8))
@@ -284,10 +224,10 @@ class SchedulerService:
             fault=self._fault,
         )
         supervisor = Supervisor(self._router, self._clock, policy)
-        await supervisor.start(self._plans(keys))
+        await supervisor.start(self._plans())
         self._supervisor = supervisor
 
-    def _plans(self, keys: KeyRing | None) -> list[Plan]:
+    def _plans(self) -> list[Plan]:
         """The actors in the order in which they start; each gets what it needs and nothing else."""
         settings, clock = self.settings, self._clock
         scheduler = settings.scheduler
@@ -357,40 +297,18 @@ class SchedulerService:
             (HealthActor, health),
             (ExecutorActor, executor),
             (SchedulerActor, scheduling),
-            (BridgeActor, self._bridge(keys)),
+            (BridgeActor, self._bridge),
         ]
 
-    def _bridge(self, keys: KeyRing | None) -> Callable[[], BridgeActor]:
-        name, rules = self.settings.bus.name, self._rules
-
-        def role_of(source: str) -> str:
-            if self._bus is not None:
-                return self._bus.role_of(source)
-            try:
-                return JOINED_ROLE if keys is None else keys.role_of(source)
-            except UnknownKey:
-                # Revoked a moment ago, after the broker had let the message through.
-                return NO_ROLE
-
-        def endpoint() -> Endpoint:
-            if self._bus is not None:
-                return self._bus.endpoint(name)
-            if self._local is not None:
-                return self._local
-            assert self._context is not None and self.address is not None
-            identity = None if keys is None else keys.client(name)
-            return BusEndpoint(self._context, self.address, name, identity, self.server_public_key)
-
-        def make() -> BridgeActor:
-            return BridgeActor(
-                self._clock,
-                endpoint,
-                name,
-                role_of,
-                rules.may_publish,
-                heartbeat_interval=self.settings.scheduler.heartbeat_interval,
-                private_replies=keys is not None,
-                take_refusals=tuple if self._local is None else self._local.take_refusals,
-            )
-
-        return make
+    def _bridge(self) -> BridgeActor:
+        bus = self._bus
+        return BridgeActor(
+            self._clock,
+            bus.endpoint,
+            self.settings.bus.name,
+            bus.role_of,
+            self._rules.may_publish,
+            heartbeat_interval=self.settings.scheduler.heartbeat_interval,
+            terms=bus.terms,
+            take_refusals=bus.take_refusals,
+        )

@@ -3,10 +3,6 @@
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import zmq
-
-from aico_sched.bus.access import AccessRules
-from aico_sched.bus.broker import Broker
 from aico_sched.cpus import usable_cpus
 from aico_sched.data.database import open_database as open_source
 from aico_sched.data.source import DataSource
@@ -15,7 +11,6 @@ from aico_sched.execution.in_thread import ThreadRunner
 from aico_sched.execution.on_loop import LoopRunner
 from aico_sched.planning import Defaults
 from aico_sched.security.database_key import database_key, secret_text
-from aico_sched.security.keys import KeyRing
 from aico_sched.settings import Settings
 from aico_sched.store.connection import Database
 from aico_sched.store.lock import DatabaseLock
@@ -74,22 +69,6 @@ def make_registry(settings: Settings) -> TaskRegistry:
         use_entry_points=scheduler.entry_points,
         user_folder=settings.user_task_folder,
         cache_size=scheduler.cache_size,
-    )
-
-
-def make_broker(
-    context: "zmq.Context[zmq.Socket[bytes]]", keys: KeyRing, rules: AccessRules, settings: Settings
-) -> Broker:
-    """The bus the service hosts."""
-    bus = settings.bus
-    return Broker(
-        context,
-        keys,
-        rules,
-        host=bus.host,
-        publish_port=bus.publish_port,
-        subscribe_port=bus.subscribe_port,
-        rate_limit=bus.rate_limit,
     )
 
 

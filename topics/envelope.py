@@ -1,7 +1,8 @@
 """The envelope every bus message travels in, and its msgpack codec.
 
 Wire form: two ZeroMQ frames, the topic (utf-8) and the body. The body is a msgpack map with the metadata names
-of AICO's own bus: `{message_id, timestamp, source, message_type, version, attributes, payload}`.
+of AICO's own bus: `{message_id, timestamp, source, message_type, version, attributes, payload}`. In a signed message
+the payload is the `bin` of its own packed map, which is what was signed. The other codec is `topics.aico`.
 """
 
 import os
@@ -9,7 +10,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgpack
 
@@ -17,6 +18,9 @@ from aico_sched.topics import limits
 from aico_sched.topics.errors import CommandError, ErrorCode
 
 VERSION = "1.0"
+MSGPACK: Final = "msgpack"
+SIGNATURE = "signature"
+"""The attribute that holds a message's signature (`security.signatures`)."""
 
 _FIELDS = frozenset({"message_id", "timestamp", "source", "message_type", "version", "attributes", "payload"})
 _MAX_SHOWN = 5
@@ -38,6 +42,14 @@ class Envelope(NamedTuple):
     payload: dict[str, Any]
 
 
+class Received(NamedTuple):
+    """A message as it came: in which codec, and the very bytes of its payload where they can be signed."""
+
+    envelope: Envelope
+    codec: str
+    packed: bytes | None
+
+
 class Unreadable(CommandError):
     """A body that does not hold a valid envelope. `partial` is what could be read of it, so that the sender
     can be told: a mapping that may hold `message_id`, `source` and `attributes`."""
@@ -55,6 +67,11 @@ def new_message_id() -> str:
     return str(uuid.UUID(int=value))
 
 
+def now_text() -> str:
+    """This moment as the `timestamp` of a message."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def new_envelope(
     topic: str,
     source: str,
@@ -66,7 +83,7 @@ def new_envelope(
     """A fresh envelope for `topic`, stamped now, with a new id unless one is given."""
     return Envelope(
         message_id or new_message_id(),
-        datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        now_text(),
         source,
         topic,
         VERSION,
@@ -95,15 +112,35 @@ def encode_packed(envelope: Envelope, payload: bytes) -> bytes:
     return b"".join(parts)
 
 
+def encode_signed(envelope: Envelope, payload: bytes) -> bytes:
+    """The body frame of a signed message: `payload`, packed, travels as the bytes it is."""
+    return encode_packed(envelope, bytes(msgpack.packb(payload)))
+
+
 def decode(body: bytes | memoryview) -> Envelope:
     """The envelope in `body`; raises `Unreadable` for anything else, whatever the bytes are."""
+    return read(body).envelope
+
+
+def read(body: bytes | memoryview) -> Received:
+    """As `decode`, with what is needed to check a signature."""
     if len(body) > limits.MAX_FRAME_BYTES:
-        raise Unreadable(
-            ErrorCode.TOO_LARGE,
-            f"the message is {len(body)} bytes long, at most {limits.MAX_FRAME_BYTES} are allowed",
-            peek(body),
-        )
-    return _checked(_unpack(body))
+        raise too_large(len(body), peek(body))
+    raw, packed = _unpack(body), None
+    if isinstance(raw, dict) and isinstance(raw.get("payload"), bytes) and _is_signed(raw.get("attributes")):
+        packed = raw["payload"]
+        raw["payload"] = _unpack(packed)
+    return Received(checked(raw), MSGPACK, packed)
+
+
+def too_large(size: int, partial: Mapping[str, Any]) -> Unreadable:
+    """The refusal of a body of `size` bytes."""
+    message = f"the message is {size} bytes long, at most {limits.MAX_FRAME_BYTES} are allowed"
+    return Unreadable(ErrorCode.TOO_LARGE, message, partial)
+
+
+def _is_signed(attributes: Any) -> bool:
+    return isinstance(attributes, dict) and SIGNATURE in attributes
 
 
 def _unpack(body: bytes | memoryview) -> Any:
@@ -111,7 +148,7 @@ def _unpack(body: bytes | memoryview) -> Any:
         return msgpack.unpackb(
             body,
             max_str_len=limits.MAX_STRING_BYTES,
-            max_bin_len=limits.MAX_STRING_BYTES,
+            max_bin_len=limits.MAX_FRAME_BYTES,
             max_array_len=limits.MAX_ITEMS,
             max_map_len=limits.MAX_ITEMS,
             max_ext_len=0,
@@ -152,7 +189,8 @@ def _unique_keys(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     return result
 
 
-def _checked(raw: Any) -> Envelope:
+def checked(raw: Any) -> Envelope:
+    """The envelope that `raw`, decoded, is; raises `Unreadable`."""
     if not isinstance(raw, dict):
         raise Unreadable(ErrorCode.INVALID_MESSAGE, f"the body must be a map, not {type(raw).__name__}")
     missing, unknown = _FIELDS - raw.keys(), raw.keys() - _FIELDS
@@ -196,7 +234,7 @@ def _check_attributes(raw: dict[str, Any]) -> None:
 def _is_plain(value: Any, depth: int) -> bool:
     """Whether `value` holds only maps with string keys, arrays and scalars, at most `depth` levels of them."""
     if isinstance(value, _PLAIN):
-        return True
+        return not isinstance(value, bytes) or len(value) <= limits.MAX_STRING_BYTES
     if depth == 0:
         return False
     if isinstance(value, dict):

@@ -3,16 +3,20 @@
 import secrets
 from collections.abc import Callable
 
-from aico_sched.topics import envelope
+from aico_sched.topics.codecs import Codec, write
+from aico_sched.topics.envelope import MSGPACK, new_envelope
 from aico_sched.topics.names import REPLY
 
 ProbeBody = Callable[[str, str], bytes]
 """Called with (topic, name); the body of a probe message in the codec of the bus."""
 
 
-def msgpack_probe(topic: str, name: str) -> bytes:
-    """The body of a probe on a bus that carries msgpack."""
-    return envelope.encode(envelope.new_envelope(topic, name, {}))
+def probe_body(codec: Codec) -> ProbeBody:
+    """Makes the bodies of probes on a bus that carries `codec`."""
+    return lambda topic, name: write(topic, new_envelope(topic, name, {}), codec)
+
+
+msgpack_probe = probe_body(MSGPACK)
 
 
 class Echoes:

@@ -101,11 +101,24 @@ def doctor(on: Session, config: ConfigFile = None, data_dir: DataDir = None) -> 
         raise typer.Exit(1)
 
 
-def _ring(on: Session, config: Any) -> Any:
-    from aico_sched.security.keys import KeyRing
+Signing = Annotated[
+    bool, typer.Option("--signing", help="A key that signs messages, for a joined bus without keys of its own.")
+]
 
-    ring = KeyRing(load_settings(config, on.data_dir).data_dir / "keys")
-    ring.ensure()
+
+def _ring(on: Session, config: Any, signing: bool) -> Any:
+    """Both rings have the methods that are used here."""
+    settings = load_settings(config, on.data_dir)
+    ring: Any
+    if signing:
+        from aico_sched.security.signing_keys import SigningRing
+
+        ring = SigningRing(settings.bus.signing_keys or settings.data_dir / "keys" / "signing")
+    else:
+        from aico_sched.security.keys import KeyRing
+
+        ring = KeyRing(settings.data_dir / "keys")
+    ring.ensure(settings.bus.name)
     return ring
 
 
@@ -114,23 +127,25 @@ def create_key(
     on: Session,
     name: Annotated[str, typer.Argument(help="The client's name on the bus.", show_default=False)],
     role: Annotated[str, typer.Option(metavar="admin|operator|observer|module", help="What it may do.")] = "module",
+    signing: Signing = False,
     config: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
     """Make a key for a client of the bus."""
-    ring = _ring(on, config)
-    identity = ring.create(name, role)
-    secret = ring.folder / "secrets" / f"{name}.key_secret"
+    ring = _ring(on, config, signing)
+    made = ring.create(name, role)
+    secret = made if signing else ring.folder / "secrets" / f"{name}.key_secret"
     if on.out.as_json:
-        on.out.json({"name": name, "role": role, "public": identity.public, "secret_file": str(secret)})
+        (public,) = [key.public for key in ring.list() if key.name == name]
+        on.out.json({"name": name, "role": role, "public": public, "secret_file": str(secret)})
     else:
         on.out.line(f"created {name} ({role}); its secret key is in {secret}")
 
 
 @offline(keyring, "list")
-def list_keys(on: Session, config: ConfigFile = None, data_dir: DataDir = None) -> None:
+def list_keys(on: Session, signing: Signing = False, config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Show who may use the bus, and as what."""
-    found = _ring(on, config).list()
+    found = _ring(on, config, signing).list()
     if on.out.as_json:
         keys = [{"name": k.name, "role": k.role, "public": k.public, "revoked": k.revoked} for k in found]
         on.out.json({"keys": keys})
@@ -143,11 +158,12 @@ def list_keys(on: Session, config: ConfigFile = None, data_dir: DataDir = None) 
 def revoke_key(
     on: Session,
     name: Annotated[str, typer.Argument(help="As `keys list` shows it.", show_default=False)],
+    signing: Signing = False,
     config: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
     """Take a client's key away."""
-    _ring(on, config).revoke(name)
+    _ring(on, config, signing).revoke(name)
     if on.out.as_json:
         on.out.json({"name": name, "revoked": True})
     else:

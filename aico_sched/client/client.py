@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Generic, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Self, TypeVar
 
 import structlog
 import zmq
 
 from aico_sched.bus.address import BusAddress
+from aico_sched.bus.echoes import probe_body
 from aico_sched.bus.end import BusEnd
 from aico_sched.bus.endpoint import BusEndpoint, BusUnreachable, EndpointClosed
 from aico_sched.bus.sockets import Context
@@ -22,11 +23,16 @@ from aico_sched.client.errors import ServiceUnreachable, WaitTimeout, from_answe
 from aico_sched.client.events import BUFFER, EventStream, event_of
 from aico_sched.client.requests import Requests
 from aico_sched.security.keys import CurveIdentity
+from aico_sched.security.signatures import Signer, is_signed_by
 from aico_sched.topics import names
+from aico_sched.topics.codecs import Codec, read
 from aico_sched.topics.commands import Payload
-from aico_sched.topics.envelope import Unreadable, decode
+from aico_sched.topics.envelope import Unreadable
 from aico_sched.topics.errors import ErrorCode
 from aico_sched.topics.views import EventPage, ExecutionView
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +70,9 @@ class SchedulerClient:
     >>> async with SchedulerClient.discover() as client:
     ...     await client.create("user.hello", "interval:60", task_class="demo.hello")
 
-    `identity` is the client's key on a hosted bus; without one (a joined bus) it goes by `name`. `timeout` is how many
+    `identity` is the client's key on a hosted bus; without one (a joined bus) it goes by `name`, speaks `codec`, and
+    signs its commands with `signer` (`security.signing_keys.load_signer`). With `service_key` it believes only what the
+    service has signed; `unproven` counts the rest. `timeout` is how many
     seconds a request may take, all repetitions included. A command is repeated with the same message id until it is
     answered, and the service carries it out once.
 
@@ -82,6 +90,9 @@ class SchedulerClient:
         timeout: float = 10.0,
         window: int = WINDOW,
         context: Context | None = None,
+        codec: Codec = "msgpack",
+        signer: Signer | None = None,
+        service_key: "Ed25519PublicKey | None" = None,
     ) -> None:
         self.timeout = timeout
         self._own_context = context is None
@@ -89,18 +100,20 @@ class SchedulerClient:
         self._endpoint: BusEnd
         if isinstance(address, BusAddress):
             named = name if identity is None else identity.name
-            self._endpoint = BusEndpoint(self._context, address, named, identity, server_public_key)
+            probe = probe_body(codec)
+            self._endpoint = BusEndpoint(self._context, address, named, identity, server_public_key, probe_body=probe)
         else:
             self._endpoint = address
         self.name = self._endpoint.name
         # Unguessable: on a bus where anybody may subscribe, a reply is still read by its asker only.
         self._reply_topic = f"{names.REPLY}{self.name}.{secrets.token_hex(16)}"
-        self._requests = Requests(self._endpoint, self._reply_topic, window)
+        self._requests = Requests(self._endpoint, self._reply_topic, window, codec, signer)
+        self._service_key = service_key
         self._streams: list[EventStream] = []
         self._watches: dict[str, builtins.list[asyncio.Event]] = {}
         self._unproven = False
         self._proving = asyncio.Lock()
-        self.unreadable = 0
+        self.unreadable = self.unproven = 0
 
     @classmethod
     def discover(
@@ -109,7 +122,7 @@ class SchedulerClient:
         """The client of the service whose data folder is `data_dir`, or the usual one; see `discovery.locate` for
         `bus` and the errors."""
         location = locate(data_dir, name, bus)
-        return cls(location.address, location.identity, location.server_public_key, name=name, timeout=timeout)
+        return cls(name=name, timeout=timeout, **location._asdict())
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -288,14 +301,17 @@ class SchedulerClient:
     def _dispatch(self) -> None:
         for topic, body in self._endpoint.receive(_BATCH):
             try:
-                envelope = decode(body)
+                received = read(body)
             except Unreadable as error:
                 self.unreadable += 1
                 log.warning("client.unreadable_message", topic=topic, error=error.message)
                 continue
+            envelope = received.envelope
+            trusted = self._service_key is None or is_signed_by(self._service_key, topic, received)
+            self.unproven += not trusted
             if topic == self._reply_topic:
-                self._requests.take(envelope)
-            elif (event := event_of(envelope)) is not None:
+                self._requests.take(envelope, trusted=trusted)
+            elif trusted and (event := event_of(envelope)) is not None:
                 for stream in self._streams:
                     if stream.wants(event.topic):
                         stream.feed(event)

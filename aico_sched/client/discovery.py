@@ -2,27 +2,45 @@
 
 import json
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aico_sched.bus.address import BusAddress, InvalidBusAddress
 from aico_sched.client.errors import ServiceUnreachable
 from aico_sched.paths import default_data_dir
-from aico_sched.security.keys import CurveIdentity, KeyRing
+from aico_sched.security.keys import SERVICE, CurveIdentity, KeyRing
+from aico_sched.security.signatures import Signer
+from aico_sched.security.signing_keys import SigningRing
+from aico_sched.topics.codecs import Codec
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 SERVICE_FILE: Final = "service.json"
 _VERSION: Final = 1
 
 
 class Location(NamedTuple):
-    """How to reach a service. Without `identity` its bus is a joined one, where no key has a name."""
+    """How to reach a service. Without `identity` its bus is a joined one, where no key has a name: there commands are
+    signed by `signer`, and what the service says is checked with `service_key`."""
 
     address: BusAddress
-    identity: CurveIdentity | None
-    server_public_key: str | None
+    identity: CurveIdentity | None = None
+    server_public_key: str | None = None
+    codec: Codec = "msgpack"
+    signer: Signer | None = None
+    service_key: "Ed25519PublicKey | None" = None
 
 
-Running = tuple[BusAddress, str | None, Path | None]
-"""Where the bus is, the broker's public key, and the folder of its clients' keys if it is not the usual one."""
+class Running(NamedTuple):
+    """What a service says of itself: where its bus is, the broker's public key, the folder of its clients' keys if it
+    is not the usual one, and the folder of the keys that sign."""
+
+    address: BusAddress
+    server_key: str | None
+    keys: Path | None
+    codec: Codec
+    signing_keys: Path | None
+    name: str
 
 
 def locate(data_dir: Path | None = None, name: str = "admin", bus: str | None = None) -> Location:
@@ -36,15 +54,21 @@ def locate(data_dir: Path | None = None, name: str = "admin", bus: str | None = 
     if bus is not None:
         address = BusAddress.parse(bus)
         running = _running(folder, missing_ok=True)
-        if running is None or running[0] != address:
-            return Location(address, None, None)
+        if running is None or running.address != address:
+            # AICO's own codec, as the service speaks on a bus that it joined.
+            return Location(address, codec="aico")
     else:
         running = _running(folder)
     assert running is not None
-    address, server_key, keys = running
-    if server_key is None:
-        return Location(address, None, None)
-    return Location(address, KeyRing(keys or folder / "keys").client(name), server_key)
+    if running.signing_keys is not None:
+        ring = SigningRing(running.signing_keys)
+        ring.reload()
+        known = ring.signer(name), ring.public(running.name)
+        return Location(running.address, None, running.server_key, running.codec, *known)
+    if running.server_key is None:
+        return Location(running.address, codec=running.codec)
+    identity = KeyRing(running.keys or folder / "keys").client(name)
+    return Location(running.address, identity, running.server_key)
 
 
 def _running(folder: Path, *, missing_ok: bool = False) -> Running | None:
@@ -71,6 +95,15 @@ def _parse(path: Path, content: Any) -> Running:
     if not where or not isinstance(key, str | None) or not isinstance(keys, str | None):
         raise ServiceUnreachable(f"{path} does not say where the bus is; restart the service")
     try:
-        return BusAddress.of(str(publish), str(subscribe)), key, None if keys is None else Path(keys)
+        address = BusAddress.of(str(publish), str(subscribe))
     except InvalidBusAddress as error:
         raise ServiceUnreachable(f"{path}: {error}") from error
+    signing, codec = content.get("signing_keys"), content.get("codec")
+    return Running(
+        address,
+        key,
+        None if keys is None else Path(keys),
+        "aico" if codec == "aico" else "msgpack",
+        Path(signing) if isinstance(signing, str) else None,
+        str(content.get("name", SERVICE)),
+    )

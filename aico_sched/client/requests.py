@@ -1,6 +1,7 @@
 """Requests in flight: sent, sent again with the same id while no answer comes, and matched with their answers."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,7 +9,8 @@ from aico_sched.bus.end import BusEnd
 from aico_sched.bus.endpoint import EndpointClosed
 from aico_sched.client.errors import RequestTimeout, ServiceUnreachable, from_reply, refusal
 from aico_sched.topics import limits
-from aico_sched.topics.envelope import Envelope, encode, new_envelope
+from aico_sched.topics.codecs import Codec, Sign, write
+from aico_sched.topics.envelope import MSGPACK, Envelope, new_envelope, now_text
 from aico_sched.topics.errors import ErrorCode
 
 RETRY_SECONDS: Final = (1.0, 2.0, 4.0)
@@ -26,18 +28,22 @@ _BUSY_SECONDS: Final = 0.05
 @dataclass(slots=True, eq=False)
 class _InFlight:
     topic: str
-    body: bytes
+    body: Callable[[], bytes]
     answer: "asyncio.Future[dict[str, Any]]"
     sent: int = 0
     sent_at: float = 0.0
     timer: asyncio.TimerHandle | None = None
+    doubtful: Exception | None = None
 
 
 class Requests:
     """The requests of one client. At most `window` are in flight; further ones wait their turn."""
 
-    def __init__(self, endpoint: BusEnd, reply_topic: str, window: int) -> None:
+    def __init__(
+        self, endpoint: BusEnd, reply_topic: str, window: int, codec: Codec = MSGPACK, sign: Sign | None = None
+    ) -> None:
         self._endpoint, self._reply_topic = endpoint, reply_topic
+        self._codec, self._sign = codec, sign
         self._window = asyncio.Semaphore(window)
         self._in_flight: dict[str, _InFlight] = {}
         self.resent = 0
@@ -55,23 +61,38 @@ class Requests:
         message = new_envelope(topic, self._endpoint.name, payload, attributes=attributes, message_id=message_id)
         # The same in every repetition, so that one answer to any of them is the answer.
         attributes["correlation_id"] = message.message_id
-        body = _encoded(message)
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        entry = _InFlight(topic, self._body_of(topic, message), answer)
         try:
             async with asyncio.timeout(timeout) as limit, self._window:
-                return await self._answer(message.message_id, topic, body)
+                return await self._answer(message.message_id, entry)
         except TimeoutError:
             if not limit.expired():
                 raise
+            if entry.doubtful is not None:
+                raise entry.doubtful from None
             if not self._endpoint.joined and not self._endpoint.linked:
                 raise ServiceUnreachable(
                     f"no answer to {topic} within {timeout:g} s, and no connection: {self._endpoint.problem}"
                 ) from None
             raise RequestTimeout(topic, timeout, message.message_id) from None
 
-    def take(self, envelope: Envelope) -> bool:
-        """Give an answer to who waits for it. False for one that nobody waits for (any more)."""
+    def _body_of(self, topic: str, message: Envelope) -> Callable[[], bytes]:
+        """What to send, each time. A signature is made anew with the time: the same one twice would be a replay."""
+        first = _encoded(topic, message, self._codec, self._sign)
+        if self._sign is None:
+            return lambda: first
+        return lambda: _encoded(topic, message._replace(timestamp=now_text()), self._codec, self._sign)
+
+    def take(self, envelope: Envelope, *, trusted: bool = True) -> bool:
+        """Give an answer to who waits for it. False for one that nobody waits for (any more). One that is not
+        `trusted` may be anybody's: if it is a refusal, that is the error when no other answer comes."""
         entry = self._in_flight.get(envelope.attributes.get("correlation_id", ""))
         if entry is None or entry.answer.done():
+            return False
+        if not trusted:
+            if envelope.payload.get("ok") is False:
+                entry.doubtful = from_reply(envelope.payload.get("error"))
             return False
         if entry.sent == 1:
             # Of a message sent twice nobody knows which one was answered.
@@ -93,10 +114,10 @@ class Requests:
                     ServiceUnreachable(f"the client was closed before {entry.topic} was answered")
                 )
 
-    async def _answer(self, key: str, topic: str, body: bytes) -> dict[str, Any]:
+    async def _answer(self, key: str, entry: _InFlight) -> dict[str, Any]:
         if key in self._in_flight:
             raise refusal(ErrorCode.CONFLICT, f"a request with the message id {key} is in flight already")
-        entry = self._in_flight[key] = _InFlight(topic, body, asyncio.get_running_loop().create_future())
+        self._in_flight[key] = entry
         try:
             self._send(entry)
             return await entry.answer
@@ -113,7 +134,7 @@ class Requests:
         if entry.answer.done():
             return
         try:
-            taken = self._endpoint.send(entry.topic, entry.body)
+            taken = self._endpoint.send(entry.topic, entry.body())
         except EndpointClosed as error:
             entry.answer.set_exception(ServiceUnreachable(str(error)))
             return
@@ -127,9 +148,9 @@ class Requests:
         entry.timer = asyncio.get_running_loop().call_later(pause, self._send, entry)
 
 
-def _encoded(message: Envelope) -> bytes:
+def _encoded(topic: str, message: Envelope, codec: Codec, sign: Sign | None) -> bytes:
     try:
-        body = encode(message)
+        body = write(topic, message, codec, sign=sign)
     except (TypeError, OverflowError, ValueError) as error:
         raise refusal(ErrorCode.INVALID_MESSAGE, f"the payload cannot be sent: {error}") from error
     if len(body) > limits.MAX_FRAME_BYTES:

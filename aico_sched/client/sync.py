@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
 
 from aico_sched.bus.address import BusAddress
 from aico_sched.client import calls
@@ -15,9 +15,14 @@ from aico_sched.client.discovery import locate
 from aico_sched.client.errors import ServiceUnreachable
 from aico_sched.client.events import BUFFER, Event, EventStream
 from aico_sched.security.keys import CurveIdentity
+from aico_sched.security.signatures import Signer
 from aico_sched.topics import names
+from aico_sched.topics.codecs import Codec
 from aico_sched.topics.commands import Payload
 from aico_sched.topics.views import ExecutionView
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result", bound=Payload)
@@ -86,10 +91,20 @@ class SyncSchedulerClient:
         *,
         name: str = "admin",
         timeout: float = 10.0,
+        codec: Codec = "msgpack",
+        signer: Signer | None = None,
+        service_key: "Ed25519PublicKey | None" = None,
     ) -> None:
         # Made inside the thread: it belongs to the loop it first runs on.
         self._make: Callable[[], SchedulerClient] = lambda: SchedulerClient(
-            address, identity, server_public_key, name=name, timeout=timeout
+            address,
+            identity,
+            server_public_key,
+            name=name,
+            timeout=timeout,
+            codec=codec,
+            signer=signer,
+            service_key=service_key,
         )
         self._client: SchedulerClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -101,7 +116,7 @@ class SyncSchedulerClient:
     ) -> Self:
         """As `SchedulerClient.discover`."""
         location = locate(data_dir, name, bus)
-        return cls(location.address, location.identity, location.server_public_key, name=name, timeout=timeout)
+        return cls(name=name, timeout=timeout, **location._asdict())
 
     @property
     def running(self) -> bool:

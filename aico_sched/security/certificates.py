@@ -81,11 +81,16 @@ def _metadata(text: str) -> dict[str, str]:
 
 def write_new(path: Path, certificate: Certificate) -> None:
     """Write `certificate` to `path`, durably and all at once."""
+    write_text(path, _text(certificate))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, durably and all at once."""
     temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}"
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(_text(certificate))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -103,6 +103,11 @@ class BusSettings(Section):
     subscribe_port: Port
     connect: str | None
     keys: AnyPath | None
+    codec: Literal["auto", "msgpack", "aico"]
+    server_key: str | None = Field(pattern=r"^[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}$")
+    signing_keys: AnyPath | None
+    unsigned_role: Literal["observer", "module", "operator", "admin"] | None
+    signature_window: float = Field(ge=1, le=3_600)
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     rate_limit: int = Field(ge=1, le=10_000_000)
 
@@ -119,6 +124,18 @@ class BusSettings(Section):
         if port and port == info.data.get("publish_port"):
             raise ValueError("another port than bus.publish_port, or 0 for any free one")
         return port
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the bus is one whose broker knows nobody's name: one that is joined without a key folder."""
+        return self.connect is not None and self.keys is None
+
+    @property
+    def spoken(self) -> Literal["msgpack", "aico"]:
+        """The codec of what the service says of itself."""
+        if self.codec != "auto":
+            return self.codec
+        return "aico" if self.foreign else "msgpack"
 
     @property
     def joined(self) -> tuple[str, str] | None:

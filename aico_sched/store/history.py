@@ -19,8 +19,9 @@ _NEWEST = 2**62
 _ONE = frozenset({"execution_id", "attempts", "limit"})
 """The fields of a question about one execution and nothing else."""
 
-PAGE_BYTES = limits.MAX_FRAME_BYTES - 16 * 1024
-"""What a page may hold, so that its reply fits into one message; a page that would be longer ends earlier."""
+PAGE_BYTES = limits.MAX_FRAME_BYTES // 2
+"""What a page may hold as msgpack, so that its reply fits into one message of either codec (AICO's is up to twice as
+long for what lists hold); a page that would be longer ends earlier."""
 
 
 class History:

@@ -88,6 +88,7 @@ async def test_every_command_works_against_a_running_service(run: Running, gate:
     offline = {"run", "bus", "next", "doctor", "version", "contract", "keys create", "keys list", "keys revoke"}
     tested_elsewhere = {
         "apply",
+        "audit",
         "lint",
         "restore",
         "run-task",

@@ -28,8 +28,8 @@ def settings_for(folder: Path, **more: Any) -> Settings:
 
 async def keys_seen(service: SchedulerService) -> None:
     """Until the service has looked at its key folder."""
-    assert service._key_watch is not None
-    await service._key_watch.look()
+    assert service._bus._watch is not None
+    await service._bus._watch.look()
 
 
 async def test_a_key_made_while_the_service_runs_is_let_in_and_a_revoked_one_is_out(tmp_path: Path) -> None:

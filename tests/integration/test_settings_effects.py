@@ -57,6 +57,11 @@ ELSEWHERE = {
     "web.port": "api/test_serving.py",
     "web.hosts": "api/test_serving.py",
     "web.token_file": "api/test_access.py",
+    "bus.codec": "bus/test_aico_bus.py",
+    "bus.server_key": "bus/test_aico_bus.py",
+    "bus.signing_keys": "bus/test_aico_bus.py",
+    "bus.unsigned_role": "bus/test_aico_bus.py",
+    "bus.signature_window": "bus/test_aico_bus.py",
     "tasks.maintenance.key_rotation": "its class comes with an issue of its own",
     "tasks.agency.background_learning": "its class comes with an issue of its own",
 }

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aico_sched.intake import Refused, accept
+from aico_sched.intake import Refused, Terms, accept
 from aico_sched.security.key_names import UnknownKey
 from aico_sched.topics import limits, names
 from aico_sched.topics.envelope import encode, new_envelope
@@ -30,7 +30,7 @@ def body(topic: str = names.TASK_CREATE, payload: Any = None, **given: Any) -> b
 
 def refused(frame: bytes, topic: str = names.TASK_CREATE, *, private: bool = True) -> Refused:
     with pytest.raises(Refused) as caught:
-        accept(topic, frame, role_of, private_replies=private)
+        accept(topic, frame, role_of, Terms(private_replies=private))
     refused = caught.value
     assert len(refused.error.message) < 3_000
     return refused
@@ -39,13 +39,13 @@ def refused(frame: bytes, topic: str = names.TASK_CREATE, *, private: bool = Tru
 def test_a_good_command_becomes_a_request_with_the_fields_that_were_given() -> None:
     attributes = {"reply_to": f"{OWN}.x", "correlation_id": "c1"}
     frame = body(payload={**TASK, "config": {"a": [1]}, "timeout": None}, attributes=attributes)
-    request = accept(names.TASK_CREATE, frame, role_of, private_replies=True)
+    request = accept(names.TASK_CREATE, frame, role_of, Terms(private_replies=True))
     payload = {**TASK, "config": {"a": [1]}, "timeout": None}
     assert request == Request("m1", "alice", "operator", f"{OWN}.x", "c1", "msgpack", payload)
 
 
 def test_without_a_return_address_the_answer_goes_to_the_sender_s_own_topic() -> None:
-    request = accept(names.TASK_CREATE, body(), role_of, private_replies=True)
+    request = accept(names.TASK_CREATE, body(), role_of, Terms(private_replies=True))
     assert (request.reply_to, request.correlation_id) == (OWN, "m1")
 
 
@@ -198,14 +198,16 @@ def test_on_the_hosted_bus_an_answer_goes_only_to_the_sender(reply_to: str) -> N
     assert found.reply_to == OWN
 
 
-@pytest.mark.parametrize("reply_to", ["scheduler.reply.bob", "conversation/replies", "a.b.c"])
+@pytest.mark.parametrize("reply_to", ["scheduler.reply.alice.1", "conversation/replies", "a.b.c"])
 def test_on_a_joined_bus_an_answer_may_go_to_other_topics(reply_to: str) -> None:
     frame = body(attributes={"reply_to": reply_to})
-    assert accept(names.TASK_CREATE, frame, role_of, private_replies=False).reply_to == reply_to
+    assert accept(names.TASK_CREATE, frame, role_of, Terms(private_replies=False)).reply_to == reply_to
 
 
-@pytest.mark.parametrize("reply_to", [names.TASK_CREATE, names.ALERT, "scheduler", "scheduler.", names.STOP])
-def test_the_scheduler_is_not_made_to_publish_commands_or_events(reply_to: str) -> None:
+@pytest.mark.parametrize(
+    "reply_to", [names.TASK_CREATE, names.ALERT, "scheduler", "scheduler.", names.STOP, "scheduler.reply.bob"]
+)
+def test_the_scheduler_is_not_made_to_publish_commands_events_or_answers_to_others(reply_to: str) -> None:
     found = refused(body(attributes={"reply_to": reply_to}), private=False)
     assert found.error.code is ErrorCode.PERMISSION_DENIED
     assert found.reply_to == OWN
@@ -221,7 +223,7 @@ def test_the_scheduler_is_not_made_to_publish_commands_or_events(reply_to: str) 
     ],
 )
 def test_an_unusable_return_address_is_replaced(attributes: dict[str, str], expected: tuple[str, str]) -> None:
-    request = accept(names.TASK_CREATE, body(attributes=attributes), role_of, private_replies=True)
+    request = accept(names.TASK_CREATE, body(attributes=attributes), role_of, Terms(private_replies=True))
     assert (request.reply_to, request.correlation_id) == expected
 
 
@@ -231,7 +233,7 @@ def test_a_sender_whose_key_was_revoked_meanwhile_is_refused(error: Exception) -
         raise error
 
     with pytest.raises(Refused) as caught:
-        accept(names.TASK_CREATE, body(), gone, private_replies=True)
+        accept(names.TASK_CREATE, body(), gone, Terms(private_replies=True))
     assert caught.value.error.code is ErrorCode.PERMISSION_DENIED
     assert caught.value.error.details["field"] == "source"
     assert (caught.value.source, caught.value.role, caught.value.reply_to) == ("alice", "", OWN)
@@ -239,7 +241,7 @@ def test_a_sender_whose_key_was_revoked_meanwhile_is_refused(error: Exception) -
 
 def check(topic: str, frame: bytes) -> None:
     try:
-        request = accept(topic, frame, lambda source: "observer", private_replies=True)
+        request = accept(topic, frame, lambda source: "observer", Terms(private_replies=True))
     except Refused as error:
         assert len(msgpack.packb(error.error.as_reply())) < 8_000
         assert error.reply_to == "" or error.reply_to.startswith(names.REPLY)

@@ -23,7 +23,7 @@ READS = {
 }
 MAY_COMMAND = {
     "admin": set(COMMANDS),
-    "operator": set(COMMANDS) - {names.REGISTRY_RELOAD},
+    "operator": set(COMMANDS) - {names.REGISTRY_RELOAD, names.AUDIT_LIST},
     "observer": READS,
     "module": {
         names.TASK_CREATE,

@@ -30,6 +30,7 @@ METHODS = {
     "registry": calls.registry,
     "reload": calls.reload,
     "event_list": lambda: calls.event_list(names.TASK_CREATED, after_seq=4),
+    "audit": lambda: calls.audit(outcome="ok", order="oldest"),
     "stats": calls.stats,
     "health": calls.health,
 }

@@ -38,9 +38,9 @@ def test_a_hosted_bus_has_a_key(tmp_path: Path, ring: KeyRing) -> None:
 
 def test_a_joined_bus_has_none(tmp_path: Path, ring: KeyRing) -> None:
     announce(tmp_path, server_public_key=None)
-    assert locate(tmp_path)[1:] == (None, None)
+    assert locate(tmp_path)[1:3] == (None, None)
     announce(tmp_path)
-    assert locate(tmp_path, bus="tcp://127.0.0.1:7,8")[1:] == (None, None)
+    assert locate(tmp_path, bus="tcp://127.0.0.1:7,8")[1:4] == (None, None, "aico")
     (tmp_path / "service.json").unlink()
     assert str(locate(tmp_path, bus=BUS).address) == BUS
     with pytest.raises(InvalidBusAddress):

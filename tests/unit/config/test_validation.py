@@ -61,6 +61,11 @@ WRONG = [
     ("bus.publish_port", 65536, "at most 65535"),
     ("bus.subscribe_port", 5565, "another port than bus.publish_port"),
     ("bus.connect", "tcp://host:1", "tcp://HOST:PUBLISH_PORT,SUBSCRIBE_PORT"),
+    ("bus.codec", "json", "one of auto, msgpack, aico"),
+    ("bus.server_key", "short", "text"),
+    ("bus.signing_keys", 5, "a path"),
+    ("bus.unsigned_role", "service", "one of observer, module, operator, admin"),
+    ("bus.signature_window", 0, "at least 1"),
     ("bus.name", "a b", "text"),
     ("bus.keys", 5, "a path"),
     ("bus.rate_limit", 0, "at least 1"),
@@ -117,7 +122,7 @@ def test_all_errors_are_told_at_once() -> None:
     [
         ("scheduler__bach_size", "did you mean batch_size"),
         ("buss__name", "did you mean bus"),
-        ("bus__xyzzy", "known keys: connect, host"),
+        ("bus__xyzzy", "known keys: codec, connect, host"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(path: str, hint: str) -> None:
