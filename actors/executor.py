@@ -15,6 +15,8 @@ from aico_sched.clock import Clock
 from aico_sched.data.source import DataSource
 from aico_sched.execution.attempt import Attempt, GiveUp, broken, ended_unbegun, run_attempt
 from aico_sched.execution.environments import Environments, TaskLoader
+from aico_sched.execution.guard import LoopGuard
+from aico_sched.execution.stalls import Stall
 from aico_sched.histogram import Histogram
 from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor, Child, handles
@@ -33,11 +35,13 @@ from aico_sched.topics.internal import (
     AttemptStart,
     Audit,
     AuditLines,
+    BreakerChanged,
     BusPublish,
     BusReply,
     BusRequest,
     Capacity,
     Empty,
+    LoopStalled,
 )
 
 log = structlog.get_logger(__name__)
@@ -73,6 +77,7 @@ class ExecutorActor(Actor):
         clock: Clock,
         registry: Registry,
         environments: Environments,
+        guard: LoopGuard,
         data_dir: Path,
         may_publish: Callable[[str, str, str], bool],
         *,
@@ -83,7 +88,7 @@ class ExecutorActor(Actor):
     ) -> None:
         super().__init__(clock)
         self._open_data = open_data
-        self._registry, self._environments = registry, environments
+        self._registry, self._environments, self._guard = registry, environments, guard
         self._data_dir, self._may_publish = data_dir, may_publish
         self._limit, self._grace = max_concurrent, shutdown_grace
         self._give_up = GiveUp(cancel_grace + BEYOND_RUNNERS, self._given_up)
@@ -112,7 +117,21 @@ class ExecutorActor(Actor):
         attempts = [child.info for child in self.effects.children.values()]
         self._running = sum(attempt.begun for attempt in attempts)
         self._waiting.extend(attempt.start for attempt in attempts if not attempt.begun)
+        self._guard.watch.start(self._stalled)
         self._announce()
+
+    async def on_stop(self) -> None:
+        self._guard.watch.stop()
+
+    def _stalled(self, stall: Stall) -> None:
+        """For the watch; called between turns."""
+        self.effects.post(names.LOOP_STALLED, LoopStalled(*stall, list(self._environments.names)))
+
+    @handles(names.BREAKER_CHANGED, BreakerChanged)
+    def breaker_changed(self, breaker: BreakerChanged) -> None:
+        """What runs on the loop holds at its next checkpoint while the breaker is open."""
+        gate = self._guard.gate
+        self.effects.call(gate.shut if breaker.state == "open" else gate.open)
 
     # Starting.
 
@@ -300,9 +319,7 @@ class ExecutorActor(Actor):
             finally:
                 del attempt.replies[correlation_id]
 
-        async def hold() -> None:
-            return
-
+        hold = self._guard.gate.passed if start.environment in ("auto", "loop") else _unheld
         open_data = self._open_data if _sees_data(start) else None
         return TaskPorts(self.clock, report_progress, publish, request, hold, open_data=open_data)
 
@@ -330,6 +347,7 @@ class ExecutorActor(Actor):
             "start_delay_ms_max": self._delay_ms_max,
             "seconds_total": self._seconds["total"],
             "seconds_max": self._seconds["max"],
+            "loop": self._guard.report(),
             "environments": self._environments.report(),
             "caches": self._registry.cache_stats(),
         }
@@ -346,6 +364,10 @@ def _end(child: Child, reason: str) -> None:
     insist: Callable[[], None] | None = child.info.insist
     if insist is not None:
         insist()
+
+
+async def _unheld() -> None:
+    """For runs that do not harm the loop."""
 
 
 def _resolve(future: "asyncio.Future[dict[str, Any]]", payload: dict[str, Any]) -> None:

@@ -4,14 +4,17 @@ from dataclasses import asdict
 from typing import Any
 
 from aico_sched.clock import Clock, Flexible
+from aico_sched.execution.breaker import Breaker, BreakerRules
 from aico_sched.histogram import Histogram
 from aico_sched.horizon import Horizon, Item
 from aico_sched.planning import plan_slot, schedule_refused
 from aico_sched.runtime.actor import Actor, answers, handles
 from aico_sched.schedule import ScheduleError, cache_stats, explain, parse_rfc3339, parse_schedule
+from aico_sched.security import permissions
 from aico_sched.topics import names
 from aico_sched.topics.internal import (
     AlertRaise,
+    BreakerChanged,
     Capacity,
     ClockSetBack,
     DueChanged,
@@ -21,6 +24,7 @@ from aico_sched.topics.internal import (
     DueTask,
     Empty,
     Load,
+    LoopStalled,
     Request,
     Slot,
     SlotsClaim,
@@ -45,6 +49,8 @@ CLOCK_STEP = 1.0
 HELD_FOR = 10.0
 """Seconds after which what is put off is looked at again, if the load does not change before."""
 
+BREAKER_OPEN = "the event loop was blocked a moment ago and is given a rest (circuit breaker)"
+
 HELD_LIMIT = 4
 """Held items tolerated, in multiples of `cache_size`; beyond, no further window is loaded until some may go."""
 
@@ -68,6 +74,7 @@ class SchedulerActor(Actor):
         longest_sleep: float,
         priority_aging: float,
         first_claim_id: int,
+        breaker: BreakerRules,
     ) -> None:
         super().__init__(clock)
         self._timezone, self._cache_size, self._longest_sleep = timezone, cache_size, longest_sleep
@@ -81,12 +88,22 @@ class SchedulerActor(Actor):
         self._deferred: set[tuple[str, int]] = set()
         self._next_release = 0.0
         self._lateness = Histogram()
+        self._breaker = Breaker(breaker)
         self._stopping = False
         self._wall_us, self._monotonic = clock.now_us(), clock.monotonic()
-        self.figures = {"claims": 0, "deferred": 0, "clock_steps": 0, "loads": 0, "known_max": 0, "late_ms_max": 0.0}
+        self.figures = {
+            "claims": 0,
+            "deferred": 0,
+            "clock_steps": 0,
+            "loads": 0,
+            "known_max": 0,
+            "late_ms_max": 0.0,
+            "breaker_opened": 0,
+        }
 
     async def on_start(self) -> None:
         self.send(names.CAPACITY_ASK, Empty())
+        self.send(names.BREAKER_CHANGED, BreakerChanged(self._breaker.state, "", ""))
         self._reload()
 
     def begin_stop(self) -> None:
@@ -160,6 +177,20 @@ class SchedulerActor(Actor):
         self._load = load
         self._release_held()
 
+    @handles(names.LOOP_STALLED, LoopStalled)
+    def stalled(self, stall: LoopStalled) -> None:
+        """The loop was blocked: it needs a rest."""
+        before = self._breaker.state
+        if self._breaker.stalled(self.clock.monotonic()):
+            culprit = stall.task_id or stall.where or "too much work"
+            self._breaker_changed(before, f"{culprit} held the event loop for {stall.seconds * 1_000:.0f} ms")
+
+    def _breaker_changed(self, before: str, reason: str = "") -> None:
+        if self._breaker.state != before:
+            self.figures["breaker_opened"] += self._breaker.state == "open"
+            self.send(names.BREAKER_CHANGED, BreakerChanged(self._breaker.state, before, reason))
+        self._release_held()
+
     def _free(self) -> int:
         return self._limit - (self._started - self._ended) - sum(self._claims.values())
 
@@ -170,6 +201,9 @@ class SchedulerActor(Actor):
         self._watch_clock(now)
         if self._stopping:
             return False
+        before = self._breaker.state
+        if self._breaker.advance(self.clock.monotonic()):
+            self._breaker_changed(before)
         if self._horizon.held and self.clock.monotonic() >= self._next_release:
             self._release_held()
         self._horizon.advance(now)
@@ -190,6 +224,7 @@ class SchedulerActor(Actor):
         latest = float("inf") if due is None else monotonic + max(0.0, (due - self.clock.now_us()) / SECOND)
         if self._horizon.held:
             latest = min(latest, self._next_release)
+        latest = min(latest, self._breaker.wake_at())
         return Flexible(min(monotonic + self._longest_sleep, latest), latest)
 
     def _claim(self, now: int, limit: int) -> None:
@@ -245,7 +280,12 @@ class SchedulerActor(Actor):
         idle_only = (
             item.run.idle_only if item.run is not None else bool(item.task and item.task.options.get("idle_only"))
         )
-        return "" if not idle_only or self._load.idle else "the machine is not idle"
+        if idle_only and not self._load.idle:
+            return "the machine is not idle"
+        # The last one: who passes it has used up a trial.
+        task_id = item.run.task_id if item.run is not None else item.key
+        critical = permissions.is_system(task_id)
+        return "" if self._breaker.admits(self.clock.monotonic(), critical=critical) else BREAKER_OPEN
 
     def _waited_too_long(self, item: Item, now: int) -> bool:
         longest = item.task.options.get("max_defer") if item.task is not None else None
@@ -307,5 +347,6 @@ class SchedulerActor(Actor):
             "ready": self._horizon.ready,
             "held": self._horizon.held,
             "free": self._free(),
+            "breaker": self._breaker.state,
             "caches": cache_stats(),
         }

@@ -27,10 +27,10 @@ from aico_sched.store.history import History
 from aico_sched.store.recovery import Recovery
 from aico_sched.store.run_commands import RunCommands
 from aico_sched.store.slots import Slots
+from aico_sched.store.strikes import Strikes
 from aico_sched.store.tasks import Catalogue, Sender, TaskCommands
 from aico_sched.store.unit import Unit
 from aico_sched.topics import names
-from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import (
     AlertRaise,
     AttemptEnd,
@@ -39,6 +39,7 @@ from aico_sched.topics.internal import (
     AttemptsStart,
     Audit,
     AuditLines,
+    BreakerChanged,
     ClockSetBack,
     DueChanged,
     DueLoad,
@@ -47,6 +48,7 @@ from aico_sched.topics.internal import (
     EventsPublished,
     EventsRefilled,
     Heartbeat,
+    LoopStalled,
     PeaksKept,
     Request,
     Slot,
@@ -121,6 +123,7 @@ class StoreActor(Actor):
         self._bulk_claim = BulkClaim(self._unit, self._executions, self._slots)
         self._clock_step = ClockStep(self._unit, self._tasks)
         self._alerts = Alerts(self._unit)
+        self._strikes = Strikes(self._unit, self._tasks, self._defaults.strikes, self._alerts.raised)
         self._built = True
         self._unit.begin(self.clock.now_us())
         self._clock_step.look_back()
@@ -256,15 +259,8 @@ class StoreActor(Actor):
         return result
 
     def _remove_code(self, task_class: str) -> None:
-        """Delete the code file of a task that has just been deleted, after the commit. What no other task needs."""
-        if self._registry.code_file(task_class) is None:
-            message = f"{task_class} has no code file of its own in the user-task folder; leave remove_code out"
-            raise CommandError(ErrorCode.INVALID_MESSAGE, message, field="remove_code")
-        assert self._database is not None
-        others = [row for here in (1, 0) for row in self._database.run("tasks_of_class", (task_class, here))]
-        if others:
-            message = f"the code of {task_class} is needed by {others[0][0]}; leave remove_code out"
-            raise CommandError(ErrorCode.CONFLICT, message, field="remove_code")
+        """Delete the code file of a task that has just been deleted, after the commit."""
+        self._tasks.check_removable(task_class, self._registry.code_file(task_class))
         self.effects.call(self._registry.remove_code, task_class)
         self.send(names.REGISTRY_CHANGED, Empty())
 
@@ -376,6 +372,19 @@ class StoreActor(Actor):
         """Publish an alert, the same one not again too soon."""
         self._begin()
         self._alerts.raised(alert)
+
+    @handles(names.LOOP_STALLED, LoopStalled)
+    def stalled(self, stall: LoopStalled) -> None:
+        """The event loop was blocked: tell of it, and see what becomes of the task that did it."""
+        self._begin()
+        self._strikes.stalled(stall)
+
+    @handles(names.BREAKER_CHANGED, BreakerChanged)
+    def breaker_changed(self, breaker: BreakerChanged) -> None:
+        """Publish that the circuit breaker has changed."""
+        if breaker.previous:
+            self._begin()
+            self._unit.outbox.add(names.BREAKER, self._unit.now, {"at": self._unit.now, **breaker._asdict()})
 
     @handles(names.PEAKS_ASK, Empty)
     def peaks_asked(self, _: Empty) -> None:

@@ -5,11 +5,12 @@ since the epoch, UTC.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
+from aico_sched.execution.strikes import StrikeRules
 from aico_sched.schedule import Schedule, ScheduleError, next_run, parse_schedule
 from aico_sched.schedule.instant import MAX_US
 from aico_sched.topics.errors import CommandError, ErrorCode
@@ -53,6 +54,7 @@ class Defaults:
     max_attempts: int
     retry_delay: float
     max_retry_delay: float
+    strikes: StrikeRules = field(default_factory=StrikeRules)
 
     def retry(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The whole retry policy of a task with these options."""

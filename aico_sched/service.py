@@ -40,8 +40,10 @@ from aico_sched.topics.internal import Empty
 from aico_sched.wiring import (
     Arrangements,
     Classes,
+    breaker_rules,
     defaults,
     make_environments,
+    make_guard,
     make_registry,
     open_data,
     open_database,
@@ -233,7 +235,8 @@ class SchedulerService:
         scheduler = settings.scheduler
         boot_id = f"{clock.now_us():014x}{secrets.token_hex(3)}"
         arrangements = Arrangements(settings)
-        environments = self._environments = make_environments(settings)
+        guard = make_guard(settings, STOP_ORDER, real_time=isinstance(clock, SystemClock))
+        environments = self._environments = make_environments(settings, guard.watch)
         claim_ids = iter(range(0, 2**62, 2**32))
 
         def registry() -> TaskRegistry:
@@ -274,6 +277,7 @@ class SchedulerService:
                 clock,
                 Classes(registry()),
                 environments,
+                guard,
                 settings.data_dir / "task_data",
                 self._rules.may_publish,
                 max_concurrent=scheduler.max_concurrent_tasks,
@@ -290,6 +294,7 @@ class SchedulerService:
                 longest_sleep=scheduler.scheduler_interval,
                 priority_aging=scheduler.priority_aging,
                 first_claim_id=next(claim_ids),
+                breaker=breaker_rules(settings),
             )
 
         return [

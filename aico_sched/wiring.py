@@ -1,14 +1,20 @@
 """Made of the settings: what the composition root hands to the actors."""
 
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
+from math import inf
 from typing import Any
 
 from aico_sched.cpus import usable_cpus
 from aico_sched.data.database import open_database as open_source
 from aico_sched.data.source import DataSource
+from aico_sched.execution.breaker import BreakerRules
 from aico_sched.execution.environments import Environments
+from aico_sched.execution.guard import LoopGuard
 from aico_sched.execution.in_thread import ThreadRunner
 from aico_sched.execution.on_loop import LoopRunner
+from aico_sched.execution.strikes import StrikeRules
+from aico_sched.execution.watch import LoopWatch
 from aico_sched.planning import Defaults
 from aico_sched.security.database_key import database_key, secret_text
 from aico_sched.settings import Settings
@@ -22,6 +28,10 @@ GENERIC_MODULES = ("aico_sched.tasks.bus", "aico_sched.tasks.demo", "aico_sched.
 
 MORE_THREADS = 4
 """Threads beyond one per processor: many blocking tasks wait rather than compute."""
+
+
+HEAD_START = 1.0
+"""Seconds for which a half-open breaker waits for a critical task before it tries another."""
 
 
 class Classes:
@@ -72,11 +82,30 @@ def make_registry(settings: Settings) -> TaskRegistry:
     )
 
 
-def make_environments(settings: Settings) -> Environments:
+def make_guard(settings: Settings, own_tasks: Iterable[str], *, real_time: bool) -> LoopGuard:
+    """The loop's guard. On a clock that stands still while the loop works no stall means anything: none is seen."""
+    threshold = settings.execution.stall_threshold if real_time else None
+    dump = settings.data_dir / "loop_blocked.txt"
+    return LoopGuard(LoopWatch(inf if threshold is None else threshold, frozenset(own_tasks), dump))
+
+
+def breaker_rules(settings: Settings) -> BreakerRules:
+    """When the loop is given a rest."""
+    execution = settings.execution
+    return BreakerRules(
+        stalls=execution.breaker_stalls,
+        window=execution.breaker_window,
+        open_time=execution.breaker_open_time,
+        trials=execution.breaker_trials,
+        head_start=min(HEAD_START, execution.breaker_open_time),
+    )
+
+
+def make_environments(settings: Settings, watch: LoopWatch) -> Environments:
     """Where attempts run."""
     execution = settings.execution
     threads = execution.threads or usable_cpus() + MORE_THREADS
-    return Environments({"loop": LoopRunner(), "thread": ThreadRunner(threads, execution.cancel_grace)})
+    return Environments({"loop": LoopRunner(watch), "thread": ThreadRunner(threads, execution.cancel_grace)})
 
 
 def open_database(settings: Settings, held: DatabaseLock | None = None) -> Database:
@@ -103,4 +132,9 @@ def defaults(settings: Settings) -> Defaults:
         max_attempts=scheduler.default_retry_count + 1,
         retry_delay=scheduler.default_retry_delay,
         max_retry_delay=scheduler.max_retry_delay,
+        strikes=StrikeRules(
+            settings.execution.strikes_to_move,
+            settings.execution.strikes_to_disable,
+            settings.execution.strike_window,
+        ),
     )

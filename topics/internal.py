@@ -283,6 +283,30 @@ class Load(NamedTuple):
     constrained: str
 
 
+class LoopStalled(NamedTuple):
+    """Executor → scheduler, store: the event loop was blocked, as `execution.stalls.Stall` has it. `environments` are
+    those of this service."""
+
+    cause: str
+    seconds: float
+    cpu_seconds: float
+    where: str
+    stack: str
+    task_id: str | None
+    execution_id: str | None
+    movable: bool
+    environments: list[str]
+
+
+class BreakerChanged(NamedTuple):
+    """Scheduler → executor, store: the breaker's state (`execution.breaker`), and the one before, which is empty when
+    the scheduler has just started: that is no news to the world."""
+
+    state: str
+    previous: str
+    reason: str
+
+
 class AlertRaise(NamedTuple):
     """Any actor → store: publish an alert, deduplicated by `key` and severity. Who raises a `lasting` one
     says later that it is `resolved`."""

@@ -66,6 +66,7 @@ EXECUTION_DEAD: Final = "scheduler.event.execution.dead"
 
 ALERT: Final = "scheduler.event.alert"
 AVAILABILITY: Final = "scheduler.event.availability"
+BREAKER: Final = "scheduler.event.breaker"
 
 # Between actors; the bridge never lets one of these in from the bus, nor out to it.
 INTERNAL: Final = "scheduler.internal."
@@ -81,6 +82,8 @@ ATTEMPT_DONE: Final = "scheduler.internal.attempt.done"
 ATTEMPT_PROGRESS: Final = "scheduler.internal.attempt.progress"
 ATTEMPTS_ENDED: Final = "scheduler.internal.attempts.ended"
 ATTEMPT_CANCEL: Final = "scheduler.internal.attempt.cancel"
+LOOP_STALLED: Final = "scheduler.internal.loop.stalled"
+BREAKER_CHANGED: Final = "scheduler.internal.breaker.changed"
 CAPACITY: Final = "scheduler.internal.capacity"
 CAPACITY_ASK: Final = "scheduler.internal.capacity.ask"
 REGISTRY_CHANGED: Final = "scheduler.internal.registry.changed"

@@ -88,6 +88,7 @@ EVENTS: dict[str, Event] = {
         *(Event(topic, views.TaskEvent, True) for topic in _TASK_EVENTS),
         *(Event(topic, views.ExecutionEvent, True) for topic in _EXECUTION_EVENTS),
         Event(names.ALERT, views.AlertEvent, True),
+        Event(names.BREAKER, views.BreakerEvent, True),
         Event(names.AVAILABILITY, views.AvailabilityEvent, False),
     )
 }

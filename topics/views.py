@@ -293,6 +293,16 @@ class AlertEvent(Payload):
     resolved: bool = False
 
 
+class BreakerEvent(Payload):
+    """`scheduler.event.breaker`: the circuit breaker of the event loop has changed. While it is `open` nothing starts
+    and what runs on the loop holds at its next checkpoint; `half_open` lets a few starts pass, critical ones first."""
+
+    state: Literal["closed", "open", "half_open"]
+    previous: Literal["closed", "open", "half_open"]
+    at: str
+    reason: str = Field(description="what blocked the loop, of an opening")
+
+
 class AvailabilityEvent(Payload):
     """`scheduler.event.availability`: the heartbeat. The service is gone when none follows within `expires_in`
     seconds. `seq` holds the newest sequence number of every event topic, so that a gap shows without traffic."""

@@ -135,6 +135,11 @@ class Environments:
         job.usage["environment"] = name
         return runner
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The environments there are."""
+        return tuple(self._runners)
+
     def report(self) -> dict[str, Any]:
         """Each runner's figures, by environment."""
         return {name: runner.report() for name, runner in self._runners.items()}

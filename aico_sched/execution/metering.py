@@ -27,12 +27,15 @@ MARK_EVERY = 0.01
 
 class Meter:
     """The steps of one attempt, those of the tasks that it starts included. Seconds. `limit` is of `cpu_seconds`; once
-    it is passed every further step begins with `CpuLimitExceeded`."""
+    it is passed every further step begins with `CpuLimitExceeded`. `movable` says that it may run elsewhere as well."""
 
-    __slots__ = ("board", "cpu_seconds", "execution_id", "limit", "longest", "seconds", "steps", "task_id")
+    __slots__ = ("board", "cpu_seconds", "execution_id", "limit", "longest", "movable", "seconds", "steps", "task_id")
 
-    def __init__(self, board: "Board", task_id: str, execution_id: str, limit: float = inf) -> None:
+    def __init__(
+        self, board: "Board", task_id: str, execution_id: str, limit: float = inf, *, movable: bool = False
+    ) -> None:
         self.board, self.task_id, self.execution_id, self.limit = board, task_id, execution_id, limit
+        self.movable = movable
         self.steps = 0
         self.seconds = self.cpu_seconds = self.longest = 0.0
 

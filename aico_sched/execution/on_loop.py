@@ -6,18 +6,19 @@ from typing import Any
 
 from aico_sched.execution.environments import Job, NoSuchEnvironment
 from aico_sched.execution.limits import CpuLimitExceeded
-from aico_sched.execution.metering import METER, Board, Factory, Meter, metered, task_factory
+from aico_sched.execution.metering import METER, Factory, Meter, metered, task_factory
+from aico_sched.execution.watch import LoopWatch
 from aico_sched.tasks.base import TaskResult
 from aico_sched.tasks.blocking import BlockingTask
 
 
 class LoopRunner:
-    """Awaits the task where it stands. `board` shows whose step the loop is in."""
+    """Awaits the task where it stands, under the eyes of `watch`."""
 
     slots = None
 
-    def __init__(self, board: Board | None = None) -> None:
-        self._board = board or Board()
+    def __init__(self, watch: LoopWatch) -> None:
+        self._watch, self._board = watch, watch.board
         self._loop: asyncio.AbstractEventLoop | None = None
         self._factory: Factory | None = None
         self._factory_before: Any = None
@@ -31,12 +32,15 @@ class LoopRunner:
             self._meter_children(asyncio.get_running_loop())
         context = job.context(task_class)
         limit = start.limits.get("cpu_seconds") if start.limits else None
-        meter = Meter(self._board, start.task_id, start.execution_id, limit or inf)
+        movable = start.environment == "auto" and task_class.environment == "auto"
+        meter = Meter(self._board, start.task_id, start.execution_id, limit or inf, movable=movable)
         METER.set(meter)
         self._runs += 1
+        self._watch.enter()
         try:
             result = TaskResult.of(await metered(task_class().execute(context), meter))
         finally:
+            self._watch.leave()
             METER.set(None)
             job.usage.update(meter.usage())
             # A run's last progress is out before its end is.

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from aico_sched.settings.sections import Section
+from aico_sched.settings.sections import DAY, Section
 
 
 class ExecutionSettings(Section):
@@ -10,3 +10,11 @@ class ExecutionSettings(Section):
 
     threads: int | None = Field(ge=1, le=1_000)
     cancel_grace: float = Field(ge=0.1, le=3_600)
+    stall_threshold: float | None = Field(ge=0.01, le=60)
+    breaker_stalls: int = Field(ge=1, le=1_000)
+    breaker_window: float = Field(gt=0, le=3_600)
+    breaker_open_time: float = Field(ge=0.05, le=3_600)
+    breaker_trials: int = Field(ge=1, le=1_000)
+    strikes_to_move: int = Field(ge=0, le=1_000)
+    strikes_to_disable: int = Field(ge=0, le=1_000)
+    strike_window: float = Field(gt=0, le=366 * DAY)

@@ -99,7 +99,7 @@ class Executions:
                 trigger,
                 creator,
                 role,
-                options.get("environment") or "auto",
+                options.get("environment") or self._unit.moved.environment_of(task_id),
                 options.get("limits"),
                 cause,
             )

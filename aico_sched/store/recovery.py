@@ -9,13 +9,12 @@ from aico_sched.schedule import parse_rfc3339
 from aico_sched.store.attempts import Attempts
 from aico_sched.store.executions import Executions
 from aico_sched.store.records import TaskRow
-from aico_sched.store.tasks import Catalogue, Sender, TaskCommands
+from aico_sched.store.tasks import SERVICE, Catalogue, TaskCommands
 from aico_sched.store.unit import Unit
 from aico_sched.topics.errors import CommandError
 from aico_sched.topics.internal import AttemptEnd
 
 REBOOT = "reboot_tasks_of_boot"
-SYSTEM = Sender("aico-sched", "service")
 
 
 class Recovery:
@@ -84,11 +83,11 @@ class Recovery:
         }
         existing = self._unit.task(task.task_id)
         if existing is None:
-            self._tasks.create({**payload, "enabled": task.enabled}, SYSTEM, protected=True)
+            self._tasks.create({**payload, "enabled": task.enabled}, SERVICE, protected=True)
         elif known is None or known[0] != fingerprint:
-            self._tasks.update(payload, SYSTEM)
+            self._tasks.update(payload, SERVICE)
             switch = self._tasks.enable if task.enabled else self._tasks.disable
-            switch({"task_id": task.task_id}, SYSTEM)
+            switch({"task_id": task.task_id}, SERVICE)
         else:
             return
         self._unit.database.run("set_meta", (key, fingerprint))

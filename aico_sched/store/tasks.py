@@ -1,6 +1,7 @@
 """The commands that change a task definition. Each runs inside the store's transaction, under a savepoint."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from aico_sched.json_text import compact
@@ -14,6 +15,9 @@ from aico_sched.topics import names
 from aico_sched.topics.commands import TaskOptions
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import AttemptCancel
+
+_BEHAVIOUR = frozenset({"task_class", "config", "environment"})
+"""What decides how a task behaves: when it changes, what it did before says nothing any more."""
 
 OPTION_NAMES = frozenset(TaskOptions.model_fields) - {"timezone"}
 
@@ -39,6 +43,9 @@ class Sender(NamedTuple):
 
     source: str
     role: str
+
+
+SERVICE = Sender("aico-sched", "service")
 
 
 class NewTask(NamedTuple):
@@ -143,16 +150,23 @@ class TaskCommands:
         check_options(schedule, options)
         self._unit.followers.check(task.task_id, schedule)
         updated = self._save(retimed(self._unit, task, changed, schedule))
+        if not _BEHAVIOUR.isdisjoint(payload):
+            self._unit.moved.forget(task.task_id)
         self._unit.task_event(names.TASK_UPDATED, updated, sender.source)
         return updated.view(schedule.warnings)
 
     def enable(self, payload: Mapping[str, Any], sender: Sender) -> dict[str, Any]:
-        """Let the schedule fire again."""
+        """Let the schedule fire again; strikes are forgotten."""
+        self._unit.moved.forget(payload["task_id"])
         return self._switch(payload, sender, names.TASK_ENABLED, enabled=1, note=None)
 
     def disable(self, payload: Mapping[str, Any], sender: Sender) -> dict[str, Any]:
         """Stop the schedule until it is enabled; what runs goes on."""
         return self._switch(payload, sender, names.TASK_DISABLED, enabled=0)
+
+    def disable_for(self, task: TaskRow, note: str) -> None:
+        """Stop the schedule on the service's own account; `note` says why."""
+        self._switch({"task_id": task.task_id}, SERVICE, names.TASK_DISABLED, enabled=0, note=note)
 
     def pause(self, payload: Mapping[str, Any], sender: Sender) -> dict[str, Any]:
         """Stop the schedule for a while, with a note that says why."""
@@ -173,8 +187,19 @@ class TaskCommands:
         give_up_due(self._unit, task, schedule, "the task was deleted before it could run")
         deleted = self._save(waiting_for(task._replace(deleted_at=self._unit.now), None))
         self._end_runs(task.task_id)
+        self._unit.moved.forget(task.task_id)
         self._unit.task_event(names.TASK_DELETED, deleted, sender.source)
         return deleted.view()
+
+    def check_removable(self, task_class: str, code_file: Path | None) -> None:
+        """Raises unless the code of a class is in a file of its own that no task needs any more."""
+        if code_file is None:
+            message = f"{task_class} has no code file of its own in the user-task folder; leave remove_code out"
+            raise CommandError(ErrorCode.INVALID_MESSAGE, message, field="remove_code")
+        others = [row for here in (1, 0) for row in self._unit.database.run("tasks_of_class", (task_class, here))]
+        if others:
+            message = f"the code of {task_class} is needed by {others[0][0]}; leave remove_code out"
+            raise CommandError(ErrorCode.CONFLICT, message, field="remove_code")
 
     def require(self, task_id: str) -> TaskRow:
         """The live task, or `task_not_found`."""

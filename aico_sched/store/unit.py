@@ -11,6 +11,7 @@ from aico_sched.schedule import format_rfc3339, parse_rfc3339
 from aico_sched.store.audit import AuditTrail
 from aico_sched.store.connection import Database
 from aico_sched.store.follower_index import FollowerIndex
+from aico_sched.store.moved import MovedTasks
 from aico_sched.store.outbox import Outbox
 from aico_sched.store.recent import RecentExecutions
 from aico_sched.store.records import TaskRow
@@ -60,6 +61,7 @@ class Unit:
         self.tally: Counter[str] = Counter()
         self.database, self.defaults, self.boot_id = database, defaults, boot_id
         self.outbox = Outbox(database)
+        self.moved = MovedTasks(database)
         self.audit_trail = AuditTrail(database)
         self.seen = SeenMessages(database)
         self.followers = FollowerIndex(database)
@@ -93,6 +95,7 @@ class Unit:
         self.tally.clear()
         self.recent.clear()
         self.outbox = Outbox(self.database)
+        self.moved.reset()
         self.audit_trail.undo()
         self.seen = SeenMessages(self.database)
         self.followers.reset()

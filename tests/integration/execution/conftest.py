@@ -26,7 +26,7 @@ def begin(start: Callable[..., Awaitable[Running]]) -> Callable[..., Awaitable[R
     """Starts a service; settings as keyword arguments."""
 
     async def made(**settings: Any) -> Running:
-        return await start(scheduler__task_modules=["tests.integration.execution.tasks"], **settings)
+        return await start(**{"scheduler__task_modules": ["tests.integration.execution.tasks"], **settings})
 
     return made
 

@@ -18,6 +18,7 @@ class Spot:
     def __init__(self) -> None:
         self.reached, self.go = threading.Event(), threading.Event()
         self.cancelled = False
+        self.count = 0
 
     @classmethod
     def of(cls, name: str) -> "Spot":
@@ -29,7 +30,7 @@ class AtSpot(BaseModel):
 
     spot: str = ""
     seconds: float = 0.0
-    times: int = 1
+    times: int = 0
 
 
 class Computes(BlockingTask):
@@ -122,10 +123,24 @@ class Blocks(BaseTask):
     Config = AtSpot
 
     async def execute(self, context: TaskContext[AtSpot]) -> dict[str, Any]:
-        for _ in range(context.config.times):
+        for _ in range(context.config.times or 1):
             await context.checkpoint()
             time.sleep(context.config.seconds)
         return {"thread": threading.current_thread().name}
+
+
+class Counts(BaseTask):
+    """Counts its checkpoints, for ever or so often."""
+
+    name = "maintenance.counts"
+    Config = AtSpot
+
+    async def execute(self, context: TaskContext[AtSpot]) -> None:
+        spot = Spot.of(context.config.spot)
+        spot.reached.set()
+        while not context.config.times or spot.count < context.config.times:
+            await context.checkpoint()
+            spot.count += 1
 
 
 class BurnsLoop(BaseTask):

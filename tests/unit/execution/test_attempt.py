@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import json
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from aico_sched.execution.attempt import Attempt, GiveUp, broken, ended_unbegun, run_attempt
 from aico_sched.execution.environments import Environments
 from aico_sched.execution.on_loop import LoopRunner
+from aico_sched.execution.watch import LoopWatch
 from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult, TransientError
 from aico_sched.tasks.context import TaskPorts
 from aico_sched.topics import limits
@@ -87,7 +89,7 @@ class Runner:
         async def hold() -> None: ...
 
         ports = TaskPorts(self.clock, self.progress.append, publish, request, hold)
-        environments = Environments({"loop": LoopRunner()})
+        environments = Environments({"loop": LoopRunner(LoopWatch(inf, frozenset()))})
         attempt = run_attempt(
             self.attempt, environments, self, ports, self.folder, self.clock, lambda: 0.5, self.give_up
         )
