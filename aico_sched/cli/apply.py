@@ -10,6 +10,7 @@ import typer
 from aico_sched.cli.errors import REFUSED, Failure, usage
 from aico_sched.cli.output import short
 from aico_sched.cli.session import Session, online
+from aico_sched.redaction import redacted
 from aico_sched.topics import names
 from aico_sched.topics.errors import CommandError, ErrorCode
 
@@ -130,10 +131,10 @@ def _show(on: Session, steps: "Sequence[Step]") -> None:
 
 
 def _told(value: Any) -> str:
-    return short(value, 100) or "–"
+    return short(redacted(value), 100) or "–"
 
 
 def _row(step: "Step", error: CommandError | None) -> dict[str, Any]:
-    changes = {name: {"before": before, "after": after} for name, (before, after) in step.changes.items()}
+    changes = {name: {"before": before, "after": redacted(after)} for name, (before, after) in step.changes.items()}
     refusal = None if error is None else error.as_reply()["error"]
     return {"action": step.action, "task_id": step.task_id, "changes": changes, "error": refusal}

@@ -6,7 +6,8 @@ from typing import Any
 import msgpack
 
 from aico_sched.execution.states import ACTIVE
-from aico_sched.json_text import compact, decoded
+from aico_sched.json_text import compact
+from aico_sched.redaction import shown
 from aico_sched.schedule import format_rfc3339, parse_rfc3339
 from aico_sched.store.outbox import Outbox
 from aico_sched.store.records import AttemptRow, DeadRow, ExecutionRow, TaskRow
@@ -95,7 +96,7 @@ class History:
         )  # fmt: skip
         rows = [DeadRow(*row) for row in self._database.run("list_dead", parameters)]
         letters = _fitting(
-            {**row._asdict(), "config": decoded(row.config), "attempts": self._attempts(row.execution_id)}
+            {**row._asdict(), "config": shown(row.config), "attempts": self._attempts(row.execution_id)}
             for row in rows[:limit]
         )
         last = rows[len(letters) - 1] if len(rows) > len(letters) else None

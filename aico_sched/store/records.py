@@ -3,6 +3,7 @@
 import json
 from typing import Any, NamedTuple
 
+from aico_sched.redaction import shown
 from aico_sched.schedule import parse_rfc3339
 from aico_sched.topics.internal import DueTask
 
@@ -58,7 +59,7 @@ class TaskRow(NamedTuple):
             "task_class": self.task_class,
             "schedule": self.schedule,
             "timezone": self.timezone,
-            "config": json.loads(self.config),
+            "config": shown(self.config),
             "options": json.loads(self.options),
             "state": self.state,
             "note": self.note,

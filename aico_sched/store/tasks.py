@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from aico_sched.json_text import compact
+from aico_sched.json_text import compact, decoded
 from aico_sched.planning import check_options, checked_schedule, priority_of
+from aico_sched.redaction import restored
 from aico_sched.schedule import format_rfc3339
 from aico_sched.store.records import TaskRow
 from aico_sched.store.timing import canonical, first_or_refuse, next_from_now, rescheduled, retimed, waiting_for
@@ -132,8 +133,10 @@ class TaskCommands:
         self._catalogue.may_register(sender.role, task.task_id, task_class)
         config = task.config
         if "config" in payload or task_class != task.task_class:
-            given = payload.get("config", task.view()["config"])
-            config = _json(self._catalogue.check(task_class, given or {}))
+            kept = decoded(task.config)
+            # Who changes what was shown sends the places of its secrets back.
+            given = restored(payload.get("config") or {}, kept) if "config" in payload else kept
+            config = _json(self._catalogue.check(task_class, given))
         timezone = task.timezone
         if "timezone" in payload:
             timezone = payload["timezone"] or self._unit.defaults.timezone

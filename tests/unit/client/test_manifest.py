@@ -145,3 +145,9 @@ def after(task: TaskView, payload: dict[str, Any]) -> TaskView:
     kept = {name: value for name, value in task.options.items() if name not in payload}
     TaskCreate.model_validate({"task_id": task.task_id, "schedule": "@daily", **options})
     return task.model_copy(update={**own, "options": {**kept, **options}})
+
+
+def test_a_secret_is_sent_again_because_nobody_can_tell_whether_it_is_the_same() -> None:
+    wanted = {"task_id": "user.a", "schedule": "@daily", "config": {"token": "t", "x": 1}}
+    (step,) = plan(manifest(wanted), [there("user.a", config={"token": "********", "x": 1})], prune=False)
+    assert step.payload["config"] == {"token": "t", "x": 1}
