@@ -23,7 +23,12 @@ def queries() -> dict[str, str]:
 
 
 def migrations() -> list[tuple[int, str]]:
-    """The schema's steps as (version, script), in order."""
+    """The schema's steps as (version, script), in order. Two of one number are refused: a database would be taken to
+    have both when it has one."""
     folder = resources.files("aico_sched.store").joinpath("migrations")
     files = (file for file in folder.iterdir() if file.name.endswith(".sql"))
-    return sorted((int(file.name.split("_")[0]), file.read_text(encoding="utf-8")) for file in files)
+    steps = sorted((int(file.name.split("_")[0]), file.read_text(encoding="utf-8")) for file in files)
+    numbers = [number for number, _ in steps]
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"two migrations have the same number: {numbers}")
+    return steps
