@@ -19,6 +19,7 @@ from aico_sched.execution.guard import LoopGuard
 from aico_sched.execution.stalls import Stall
 from aico_sched.histogram import Histogram
 from aico_sched.logs import described
+from aico_sched.quiet import QuietHours
 from aico_sched.runtime.actor import Actor, Child, handles
 from aico_sched.security import permissions
 from aico_sched.tasks.base import PermanentError
@@ -42,6 +43,7 @@ from aico_sched.topics.internal import (
     Capacity,
     Empty,
     LoopStalled,
+    QuietHoursLearned,
 )
 
 log = structlog.get_logger(__name__)
@@ -323,6 +325,23 @@ class ExecutorActor(Actor):
         open_data = self._open_data if _sees_data(start) else None
         return TaskPorts(self.clock, report_progress, publish, request, hold, open_data=open_data)
 
+        async def hold() -> None:
+            return
+
+        def tell_quiet_hours(quiet: QuietHours | None) -> None:
+            effects.post(names.QUIET_HOURS, QuietHoursLearned({} if quiet is None else quiet.plain()))
+
+        may = permissions.capabilities(start.task_id, start.task_class)
+        return TaskPorts(
+            self.clock,
+            report_progress,
+            publish,
+            request,
+            hold,
+            open_data=self._open_data if may & {"database.system", "memory"} else None,
+            tell_quiet_hours=tell_quiet_hours if "learning" in may else None,
+        )
+
     @handles(names.BUS_REPLY, BusReply)
     def replied(self, reply: BusReply) -> None:
         """The answer to a task's request; too late for one that has given up."""
@@ -351,11 +370,6 @@ class ExecutorActor(Actor):
             "environments": self._environments.report(),
             "caches": self._registry.cache_stats(),
         }
-
-
-def _sees_data(start: AttemptStart) -> bool:
-    """Whether the permissions of the task let it at AICO's data."""
-    return bool(permissions.capabilities(start.task_id, start.task_class) & {"database.system", "memory"})
 
 
 def _end(child: Child, reason: str) -> None:

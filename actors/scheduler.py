@@ -1,5 +1,6 @@
 """The scheduler actor: knows what is due, and asks the store to claim it when there is capacity to run it."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -7,7 +8,8 @@ from aico_sched.clock import Clock, Flexible
 from aico_sched.execution.breaker import Breaker, BreakerRules
 from aico_sched.histogram import Histogram
 from aico_sched.horizon import Horizon, Item
-from aico_sched.planning import plan_slot, schedule_refused
+from aico_sched.planning import longest_defer, plan_slot, schedule_refused
+from aico_sched.quiet import QuietHours
 from aico_sched.runtime.actor import Actor, answers, handles
 from aico_sched.schedule import ScheduleError, cache_stats, explain, parse_rfc3339, parse_schedule
 from aico_sched.security import permissions
@@ -25,6 +27,7 @@ from aico_sched.topics.internal import (
     Empty,
     Load,
     LoopStalled,
+    QuietHoursLearned,
     Request,
     Slot,
     SlotsClaim,
@@ -60,7 +63,8 @@ SECOND = 1_000_000
 class SchedulerActor(Actor):
     """Holds the near horizon, wakes at the next due moment, and hands due slots to the store in chunks.
 
-    It never has more claims under way than the executor has room for, so what cannot run yet stays due.
+    It never has more claims under way than the executor has room for, so what cannot run yet stays due. Tasks with
+    `low_activity` start in `default_quiet` hours, or in those that `learned_quiet` knows from earlier days.
     """
 
     name = "scheduler"
@@ -75,8 +79,12 @@ class SchedulerActor(Actor):
         priority_aging: float,
         first_claim_id: int,
         breaker: BreakerRules,
+        default_quiet: QuietHours,
+        learned_quiet: Callable[[], QuietHours | None] = lambda: None,
     ) -> None:
         super().__init__(clock)
+        self._default_quiet, self._learned_quiet = default_quiet, learned_quiet
+        self._quiet = default_quiet
         self._timezone, self._cache_size, self._longest_sleep = timezone, cache_size, longest_sleep
         self._horizon = Horizon(cache_size, int(priority_aging * SECOND))
         self._loading = self._outdated = False
@@ -102,6 +110,7 @@ class SchedulerActor(Actor):
         }
 
     async def on_start(self) -> None:
+        self._quiet = self._learned_quiet() or self._default_quiet
         self.send(names.CAPACITY_ASK, Empty())
         self.send(names.BREAKER_CHANGED, BreakerChanged(self._breaker.state, "", ""))
         self._reload()
@@ -286,14 +295,27 @@ class SchedulerActor(Actor):
         task_id = item.run.task_id if item.run is not None else item.key
         critical = permissions.is_system(task_id)
         return "" if self._breaker.admits(self.clock.monotonic(), critical=critical) else BREAKER_OPEN
+        return self._gate_of_quiet(item.task) if item.task is not None else ""
+
+    def _gate_of_quiet(self, task: DueTask) -> str:
+        now = self.clock.now_us()
+        if not task.options.get("low_activity") or self._quiet.is_quiet(now, task.task_id):
+            return ""
+        return f"the user may be active now; {self._quiet.describe_next(now, task.task_id)}"
 
     def _waited_too_long(self, item: Item, now: int) -> bool:
-        longest = item.task.options.get("max_defer") if item.task is not None else None
-        return longest is not None and now - item.due_us > longest * SECOND
+        return item.task is not None and now - item.due_us > longest_defer(item.task)
+
+    @handles(names.QUIET_HOURS, QuietHoursLearned)
+    def quiet_hours_learned(self, learned: QuietHoursLearned) -> None:
+        """When the user is usually away is known better now, or not any more."""
+        self._quiet = QuietHours.from_plain(learned.quiet) if learned.quiet else self._default_quiet
+        self._release_held()
 
     def _hold(self, item: Item, reason: str, deferred: list[tuple[str, int, str]]) -> None:
         """Put an item off until the load changes or its patience ends; tell of it once."""
         self._horizon.hold(item)
+        self._next_release = min(self._next_release, self.clock.monotonic() + self._holds_for(item))
         if item.task is None or (item.key, item.due_us) in self._deferred:
             return
         # Beyond that many the events would be repeated after all; a flood of them helps nobody.
@@ -301,9 +323,19 @@ class SchedulerActor(Actor):
             self._deferred.add((item.key, item.due_us))
             deferred.append((item.task.task_id, item.task.next_run_us, reason))
 
+    def _holds_for(self, item: Item) -> float:
+        """Seconds until it is worth looking again at an item that was put off. The hour in which the user is away is
+        known; when the load will change is not."""
+        if item.task is None or not item.task.options.get("low_activity"):
+            return HELD_FOR
+        now = self.clock.now_us()
+        patience_ends = item.due_us + longest_defer(item.task)
+        quiet = self._quiet.next_quiet(now, item.task.task_id)
+        return max(HELD_FOR, (min(patience_ends, quiet or patience_ends) - now) / SECOND)
+
     def _release_held(self) -> None:
         """Look again at what was put off."""
-        self._next_release = self.clock.monotonic() + HELD_FOR
+        self._next_release = float("inf")
         self._horizon.release()
 
     # Time.
@@ -348,5 +380,6 @@ class SchedulerActor(Actor):
             "held": self._horizon.held,
             "free": self._free(),
             "breaker": self._breaker.state,
+            "quiet_hours": self._quiet.origin,
             "caches": cache_stats(),
         }

@@ -129,6 +129,17 @@ def catchup_window(schedule: Schedule, options: Mapping[str, Any]) -> int:
     return min(schedule.period_us or DAY, DAY)
 
 
+def longest_defer(task: DueTask) -> float:
+    """Microseconds for which a start may be put off. A task that waits for low activity and says nothing of its own
+    would miss its slot once the catch-up window is over, so it waits almost that long and then runs."""
+    given = task.options.get("max_defer")
+    if given is not None:
+        return float(given) * SECOND
+    if not task.options.get("low_activity"):
+        return float("inf")
+    return 0.9 * catchup_window(parse_schedule(task.schedule, task.timezone), task.options)
+
+
 def first_slot(schedule: Schedule, options: Mapping[str, Any], now_us: int, anchor_us: int) -> int | None:
     """The first slot of a task that begins to be scheduled now, or None if it has none.
 

@@ -25,6 +25,7 @@ from aico_sched.data.source import DataSource
 from aico_sched.execution.environments import Environments
 from aico_sched.health import Thresholds
 from aico_sched.host import HostSampler, PsutilSampler
+from aico_sched.quiet import QuietHours
 from aico_sched.runtime.cell import Fault
 from aico_sched.runtime.router import Router
 from aico_sched.runtime.supervisor import Plan, Policy, Supervisor
@@ -42,6 +43,7 @@ from aico_sched.wiring import (
     Classes,
     breaker_rules,
     defaults,
+    learned_quiet_hours,
     make_environments,
     make_guard,
     make_registry,
@@ -295,6 +297,8 @@ class SchedulerService:
                 priority_aging=scheduler.priority_aging,
                 first_claim_id=next(claim_ids),
                 breaker=breaker_rules(settings),
+                default_quiet=QuietHours.of_window(scheduler.quiet_hours, settings.timezone),
+                learned_quiet=lambda: learned_quiet_hours(settings),
             )
 
         return [

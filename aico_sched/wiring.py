@@ -1,9 +1,12 @@
 """Made of the settings: what the composition root hands to the actors."""
 
+import json
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from math import inf
 from typing import Any
+
+import structlog
 
 from aico_sched.cpus import usable_cpus
 from aico_sched.data.database import open_database as open_source
@@ -16,12 +19,16 @@ from aico_sched.execution.on_loop import LoopRunner
 from aico_sched.execution.strikes import StrikeRules
 from aico_sched.execution.watch import LoopWatch
 from aico_sched.planning import Defaults
+from aico_sched.quiet import QuietHours
 from aico_sched.security.database_key import database_key, secret_text
 from aico_sched.settings import Settings
 from aico_sched.store.connection import Database
 from aico_sched.store.lock import DatabaseLock
+from aico_sched.tasks.agency.background_learning import QUIET_FILE, BackgroundLearning
 from aico_sched.tasks.catalogue import Arranged
 from aico_sched.tasks.registry import BUILTIN_MODULES, TaskRegistry
+
+log = structlog.get_logger(__name__)
 
 GENERIC_MODULES = ("aico_sched.tasks.bus", "aico_sched.tasks.demo", "aico_sched.tasks.notify")
 
@@ -121,6 +128,18 @@ def open_data(settings: Settings) -> AbstractAsyncContextManager[DataSource]:
         own = settings.store.key_file or settings.data_dir / "keys" / "database.key"
         return open_source(settings.database_path, lambda: database_key(own))
     return open_source(database, lambda: None if key_file is None else secret_text(key_file))
+
+
+def learned_quiet_hours(settings: Settings) -> QuietHours | None:
+    """What background learning predicted last; None if it has not, or its file is damaged."""
+    path = settings.data_dir / "task_data" / BackgroundLearning.name / QUIET_FILE
+    try:
+        return QuietHours.from_plain(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("quiet_hours_unreadable", file=str(path), error=str(error))
+        return None
 
 
 def defaults(settings: Settings) -> Defaults:

@@ -118,6 +118,9 @@ class TaskOptions(Payload):
     environment: Environment = Field(default="auto", description="where its code runs; auto: as its class says")
     priority: int | None = Field(default=None, ge=0, le=100, description="higher runs first; default by namespace")
     idle_only: bool | None = Field(default=None, description="start only while the machine is idle")
+    low_activity: bool | None = Field(
+        default=None, description="start only in hours in which the user is usually away, as far as that was learned"
+    )
     max_defer: Seconds | None = Field(default=None, description="longest a start may be put off for lack of resources")
     on_max_defer: MaxDeferAction = "run"
     delivery: Delivery = "at_least_once"

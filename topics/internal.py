@@ -349,6 +349,13 @@ class BusReply(NamedTuple):
     payload: dict[str, Any]
 
 
+class QuietHoursLearned(NamedTuple):
+    """Executor → scheduler: when the user is usually away, as `aico_sched.quiet.QuietHours.plain`; empty when nothing
+    is known any more."""
+
+    quiet: dict[str, Any]
+
+
 class Heartbeat(NamedTuple):
     """Store → bridge: publish that the service is here; `sequences` holds each topic's newest `seq`."""
 

@@ -59,6 +59,7 @@ def task_options(
     ] = None,
     priority: Annotated[int | None, _option(min=0, max=100, help="Higher runs first.")] = None,
     idle_only: Annotated[bool | None, _option(help="Start only while the machine is idle.")] = None,
+    low_activity: Annotated[bool | None, _option(help="Start only in hours in which the user is usually away.")] = None,
     max_defer: Annotated[
         float | None, _option(min=0, metavar="SECONDS", help="Longest a start is put off for lack of resources …")
     ] = None,

@@ -48,6 +48,7 @@ class Options(TypedDict, total=False):
     limits: TaskLimits | dict[str, Any] | None
     priority: int | None
     idle_only: bool | None
+    low_activity: bool | None
     max_defer: float | None
     on_max_defer: MaxDeferAction
     delivery: Delivery

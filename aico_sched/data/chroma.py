@@ -18,7 +18,9 @@ INTERNAL = "aico-sched."
 PAGE = 1_000
 """Rows of one read or write; ChromaDB takes at most 5,461."""
 
-_DATABASE = "chroma.sqlite3"
+DATABASE = "chroma.sqlite3"
+"""The file by which a ChromaDB folder is known."""
+
 _SEGMENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EVERYTHING = ["embeddings", "documents", "metadatas", "uris"]
 _HNSW = ("space", "ef_construction", "ef_search", "max_neighbors", "resize_factor", "sync_threshold")
@@ -36,7 +38,7 @@ class ChromaFolder:
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
-        if not (self.path / _DATABASE).is_file():
+        if not (self.path / DATABASE).is_file():
             raise FileNotFoundError(f"there is no ChromaDB at {path}")
         self._lock = _lock(self.path)
         _check_unused(self.path)
@@ -105,7 +107,7 @@ class ChromaFolder:
         return len(orphans)
 
     def _query(self, sql: str, *parameters: str) -> list[str]:
-        connection = sqlite3.connect(f"file:{self.path / _DATABASE}?mode=ro", uri=True)
+        connection = sqlite3.connect(f"file:{self.path / DATABASE}?mode=ro", uri=True)
         try:
             return [row[0] for row in connection.execute(sql, parameters)]
         finally:
@@ -136,7 +138,7 @@ def _lock(path: Path) -> int:
 
 def _check_unused(path: Path) -> None:
     """Raises `FolderInUse` if a process of anybody we may look at has the database open."""
-    wanted = str((path / _DATABASE).resolve())
+    wanted = str((path / DATABASE).resolve())
     for process in psutil.process_iter():
         if process.pid == os.getpid():
             continue

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from aico_sched.paths import absolute
+from aico_sched.quiet import QuietHours
 from aico_sched.schedule import ScheduleError, parse_schedule
 from aico_sched.topics.commands import PositiveSeconds, TaskOptions
 
@@ -55,6 +56,7 @@ class SchedulerSettings(Section):
     standby: bool
     timezone: str | None
     health_window: float = Field(ge=1, le=DAY)
+    quiet_hours: str
     priority_aging: float = Field(ge=0.001, le=DAY)
     default_timeout: float = Field(gt=0, le=30 * DAY)
     shutdown_grace: float = Field(ge=0, le=3_600)
@@ -78,6 +80,12 @@ class SchedulerSettings(Section):
             if not _MODULE.fullmatch(module):
                 raise ValueError(f"dotted names of Python modules; {module!r} is none")
         return modules
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _is_a_window(cls, window: str) -> str:
+        QuietHours.of_window(window, "UTC")
+        return window
 
     @field_validator("timezone")
     @classmethod

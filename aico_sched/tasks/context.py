@@ -16,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from aico_sched.clock import Clock, Timer
 from aico_sched.data.source import DataSource
+from aico_sched.quiet import QuietHours
 from aico_sched.tasks.plain import plain_copy
 from aico_sched.topics import limits, names
 
@@ -36,7 +37,8 @@ class TaskPorts:
     `report_progress` takes `{fraction: float | None, message: str, data: dict}` and must not block. `request` raises
     TimeoutError when no reply came in time. `hold` returns at once, or when a paused run may go on.
     `probe_database` writes and reads a row and returns what it measured; None where there is no database.
-    `open_data` opens AICO's data for the length of a block; None for tasks that may not see it.
+    `open_data` opens AICO's data for the length of a block; None for tasks that may not see it. `tell_quiet_hours`
+    hands the scheduler a prediction, or None to take it back; None for tasks that may not.
     """
 
     clock: Clock
@@ -46,6 +48,7 @@ class TaskPorts:
     hold: Callable[[], Awaitable[None]]
     probe_database: Callable[[], Awaitable[dict[str, Any]]] | None = None
     open_data: Callable[[], AbstractAsyncContextManager[DataSource]] | None = None
+    tell_quiet_hours: Callable[[QuietHours | None], None] | None = None
 
 
 def public_topic(topic: str) -> str:
@@ -249,6 +252,15 @@ class TaskContext(Generic[ConfigT]):
         if self._ports.open_data is None:
             raise PermissionError(f"{self.task_id} may not read AICO's data")
         return self._ports.open_data()
+
+    def tell_quiet_hours(self, quiet: QuietHours | None) -> None:
+        """Tell the scheduler when the user is usually away; None: nothing is known, the default window applies.
+
+        Raises PermissionError for a task that is not of the agency.
+        """
+        if self._ports.tell_quiet_hours is None:
+            raise PermissionError(f"{self.task_id} may not tell the scheduler when the user is away")
+        self._ports.tell_quiet_hours(quiet)
 
     async def sleep(self, seconds: float) -> None:
         """Wait on the service's clock. A checkpoint too."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from aico_sched.clock import Clock, SystemClock
 from aico_sched.data.source import DataSource
+from aico_sched.quiet import QuietHours
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext, TaskPorts
@@ -24,12 +25,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 @dataclass(slots=True)
 class TaskRun:
     """What a run did. `result` is None when it raised `error`. `progress` holds the reports as they would have left
-    the service (`{fraction, message, data}`), `published` and `requested` the (topic, payload) pairs in order."""
+    the service (`{fraction, message, data}`), `published` and `requested` the (topic, payload) pairs in order,
+    `quiet_hours` the predictions for the scheduler."""
 
     result: TaskResult | None = None
     progress: list[dict[str, Any]] = field(default_factory=list)
     published: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     requested: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    quiet_hours: list[QuietHours | None] = field(default_factory=list)
     error: Exception | None = None
 
 
@@ -116,4 +119,5 @@ def _ports(
         hold,
         probe if database is not None else None,
         None if data is None else lambda: nullcontext(data),
+        run.quiet_hours.append,
     )

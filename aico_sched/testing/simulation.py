@@ -13,6 +13,7 @@ from aico_sched.service import SchedulerService
 from aico_sched.settings import Settings
 from aico_sched.testing.bus import MemoryBus
 from aico_sched.testing.clock import START, VirtualClock
+from aico_sched.testing.source import MemorySource
 
 REST_AT_END = 3_600.0
 """Seconds of virtual time that a stop may take; running tasks have their grace in it."""
@@ -40,7 +41,7 @@ class Simulation:
 
     `folder` keeps database and keys, so that `restart` finds what was there. `settings` are those of `Settings.load`,
     such as `scheduler__task_modules=["my_tasks"]`. The client may do all (`role`). `play` is `VirtualClock`'s.
-    `data` is what `context.data()` opens in tasks that may see AICO's data.
+    `data` is what `context.data()` opens in tasks that may see AICO's data; without it there is none.
     """
 
     def __init__(
@@ -56,7 +57,8 @@ class Simulation:
         self.clock = VirtualClock(start, play=play)
         self.host = CalmHost()
         self.bus = MemoryBus(role)
-        self._open_data = None if data is None else lambda: nullcontext(data)
+        source = MemorySource() if data is None else data
+        self._open_data = lambda: nullcontext(source)
         values = {"store__synchronous": "normal", "scheduler__timezone": "UTC", **settings}
         self.settings = Settings.load(environ={"AICO_SCHED_DATA_DIR": str(folder)}, **values)
         self.service = self._service()

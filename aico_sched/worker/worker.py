@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
@@ -45,14 +45,7 @@ class Worker:
         """A child in which `factory` ("module:callable") was called with `arguments`, plain data that may hold
         secrets: they go through the pipe, not through the command line. Raises `WorkerFailed` with what it raised.
         """
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "aico_sched.worker.serve",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        worker = cls(process)
+        worker = cls(await _started())
         try:
             await worker._exchange({"factory": factory, "arguments": arguments, "nice": nice})
             yield worker
@@ -100,6 +93,38 @@ class Worker:
         except TimeoutError:
             pass
         finally:
-            if process.returncode is None:
-                self._kill()
-                await asyncio.shield(process.wait())
+            self._kill()
+            await _to_the_end(process.wait())
+
+
+async def _started() -> asyncio.subprocess.Process:
+    """A new child. One whose start is cancelled is waited for and killed, for asyncio would forget it."""
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "aico_sched.worker.serve",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await _to_the_end(_end_unused(starting))
+        raise
+
+
+async def _end_unused(starting: "asyncio.Future[asyncio.subprocess.Process]") -> None:
+    process = await starting
+    process.kill()
+    await process.communicate()
+
+
+async def _to_the_end(awaitable: Awaitable[object]) -> None:
+    """See something short to its end, in a task that may be cancelled again and again."""
+    done = asyncio.ensure_future(awaitable)
+    while not done.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(done)
+    done.result()

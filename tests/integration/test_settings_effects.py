@@ -71,7 +71,11 @@ ELSEWHERE = {
     "bus.unsigned_role": "bus/test_aico_bus.py",
     "bus.signature_window": "bus/test_aico_bus.py",
     "tasks.maintenance.key_rotation": "its class comes with an issue of its own",
-    "tasks.agency.background_learning": "its class comes with an issue of its own",
+    "scheduler.quiet_hours": "time/test_low_activity.py",
+    "data.database": "data/test_access.py",
+    "data.key_file": "data/test_access.py",
+    "tasks.maintenance.vector_optimization": "vectors/test_optimization.py",
+    "tasks.agency.background_learning": "unit/agency/test_background_learning.py",
 }
 
 

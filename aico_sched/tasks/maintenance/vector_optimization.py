@@ -1,12 +1,13 @@
 """Keeps the index of AICO's vector memory small and exact: measures each collection, and rebuilds what needs it."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aico_sched.data.chroma import PAGE
+from aico_sched.data.chroma import DATABASE, PAGE
 from aico_sched.tasks.base import BaseTask, TaskResult, TransientError
 from aico_sched.tasks.context import TaskContext
 from aico_sched.worker.worker import Worker, WorkerFailed
@@ -29,7 +30,12 @@ class VectorOptimization(BaseTask):
 
     name = "maintenance.vector_optimization"
     default_schedule = "0 4 * * 0"
-    default_options = {"timeout": 3_600, "idle_only": True}  # noqa: RUF012
+    default_options: ClassVar[Mapping[str, Any]] = {
+        "timeout": 3_600,
+        "idle_only": True,
+        "low_activity": True,
+        "max_defer": 72_000,
+    }
 
     class Config(BaseModel):
         model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,12 +52,12 @@ class VectorOptimization(BaseTask):
         """Cancelled or killed at any point it leaves every collection whole, and the next run goes on from there.
         While it runs nobody else may use the folder: it refuses to start if somebody does."""
         path = context.config.path or default_vectors()
+        if not (path / DATABASE).is_file():
+            return TaskResult.skip(f"there is no ChromaDB at {path}")
         try:
             async with Worker.open("aico_sched.tasks.maintenance.vector_index:VectorIndex", path=str(path)) as worker:
                 return await self._optimise(context, worker)
         except WorkerFailed as error:
-            if error.kind == "FileNotFoundError":
-                return TaskResult.skip(str(error))
             raise TransientError(str(error)) from error
 
     async def _optimise(self, context: TaskContext[Config], worker: Worker) -> TaskResult:

@@ -37,6 +37,10 @@ async def step(simulation: Simulation, seconds: float) -> datetime:
     return simulation.clock.now
 
 
+SYSTEM_TASKS = 8
+"""Those that are far ahead before the step come due by it too."""
+
+
 def counted(rows: list[ExecutionView]) -> Counter[str]:
     return Counter(row.scheduled_for for row in rows)
 
@@ -64,7 +68,7 @@ async def test_a_step_is_seen_within_a_minute_and_nothing_runs_twice(simulate: S
             assert sum(row.scheduled_for < stepped for row in fresh) <= 1, task_id
             assert len(fresh) <= 1 + 60 // 7 + 1, task_id
         assert await slots(simulation, "user.at") == ["2026-05-04T10:20:00.000000Z"]
-        assert (await simulation.client.stats()).actors["scheduler"]["known_max"] <= known + 1
+        assert (await simulation.client.stats()).actors["scheduler"]["known_max"] <= known + SYSTEM_TASKS
         alerts = [event for event in await events(simulation, names.ALERT) if event["key"] == "clock_step"]
         assert len(alerts) == 1
         assert ("back" if seconds < 0 else "forward") in alerts[0]["message"]

@@ -104,5 +104,5 @@ def test_a_task_section_is_split_into_schedule_options_and_own_keys(tmp_path: Pa
     learning = tasks["agency"]["background_learning"]
     assert (learning.enabled, learning.schedule) == (True, "*/30 * * * *")
     assert learning.options == {"idle_only": True, "timeout": 600.0}
-    assert learning.config == {}
+    assert learning.config == {"min_days": 14, "min_confidence": 0.9, "cpu_share": 0.2}
     assert tasks["maintenance"]["log_cleanup"].config == {"retention_days": 30, "max_size_mb": 500}

@@ -42,6 +42,7 @@ WRONG = [
     ("scheduler.timezone", "../etc/passwd", "IANA time zone"),
     ("scheduler.standby", "yes", "true or false"),
     ("scheduler.health_window", 0, "at least 1 and at most 86400"),
+    ("scheduler.quiet_hours", "2-5", "whole hours of the day as HH:00-HH:00"),
     ("scheduler.priority_aging", 0, "at least 0.001 and at most 86400"),
     ("scheduler.default_timeout", 0, "more than 0"),
     ("scheduler.shutdown_grace", -1, "at least 0"),
@@ -76,6 +77,8 @@ WRONG = [
     ("web.port", 65536, "at most 65535"),
     ("web.hosts", "a b", "a list of text"),
     ("web.token_file", 7, "a path or null"),
+    ("data.database", 7, "a path or null"),
+    ("data.key_file", True, "a path or null"),
     ("paths.data_dir", 5, "a path"),
     ("tasks.maintenance.log_cleanup.timeout", -1, "a number or null, more than 0"),
     ("tasks.maintenance.log_cleanup.schedule", 4, "text or null"),
@@ -102,7 +105,7 @@ def test_a_wrong_value_is_refused_with_its_path_and_what_is_allowed(path: str, v
 
 def test_every_ranged_key_stands_in_the_table_above() -> None:
     tried = {path for path, _, _ in WRONG}
-    for section in ("scheduler", "bus", "store", "web", "paths"):
+    for section in ("scheduler", "bus", "store", "web", "data", "paths"):
         assert {f"{section}.{key}" for key in defaults()[section]} <= tried
 
 

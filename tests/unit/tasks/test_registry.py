@@ -135,7 +135,7 @@ def test_the_class_must_be_what_its_source_said(
 
 
 def test_a_category_can_be_switched_off() -> None:
-    made = registry("aico_sched.tasks", categories={"demo": False, "maintenance": False, "bus": True})
+    made = registry("aico_sched.tasks", categories={"demo": False, "maintenance": False, "agency": False, "bus": True})
     assert made.names() == ["bus.publish", "bus.request"]
     assert made.defaults() == []
     assert not made.is_system("maintenance.log_cleanup")
@@ -184,11 +184,9 @@ def test_system_tasks_exist_by_themselves(library: Path, put: Put, source: Sourc
     put(library / "extra.py", source("acme.own", "A", plan) + source("security.extra", "B", plan))
     made = registry("aico_sched.tasks", "extra")
     tasks = {task.task_id: task for task in made.defaults()}
-    assert {name: task.schedule for name, task in tasks.items()} == {
-        "maintenance.health_check": "*/5 * * * *",
-        "maintenance.log_cleanup": "0 3 * * *",
-        "security.extra": "@daily",
-    }
+    schedules = {name: task.schedule for name, task in tasks.items()}
+    assert schedules["maintenance.health_check"] == "*/5 * * * *"
+    assert schedules["security.extra"] == "@daily" and "acme.own" not in schedules
     expected = SystemTask(
         "security.extra", "security.extra", "@daily", "Does security.extra.", {"timeout": 5.0, "idle_only": True}
     )
