@@ -322,11 +322,6 @@ class ExecutorActor(Actor):
                 del attempt.replies[correlation_id]
 
         hold = self._guard.gate.passed if start.environment in ("auto", "loop") else _unheld
-        open_data = self._open_data if _sees_data(start) else None
-        return TaskPorts(self.clock, report_progress, publish, request, hold, open_data=open_data)
-
-        async def hold() -> None:
-            return
 
         def tell_quiet_hours(quiet: QuietHours | None) -> None:
             effects.post(names.QUIET_HOURS, QuietHoursLearned({} if quiet is None else quiet.plain()))
