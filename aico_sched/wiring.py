@@ -12,13 +12,14 @@ from aico_sched.cpus import usable_cpus
 from aico_sched.data.database import open_database as open_source
 from aico_sched.data.source import DataSource
 from aico_sched.execution.breaker import BreakerRules
-from aico_sched.execution.environments import Environments
+from aico_sched.execution.environments import Environments, Runner
 from aico_sched.execution.guard import LoopGuard
 from aico_sched.execution.in_thread import ThreadRunner
 from aico_sched.execution.on_loop import LoopRunner
 from aico_sched.execution.strikes import StrikeRules
 from aico_sched.execution.watch import LoopWatch
 from aico_sched.planning import Defaults
+from aico_sched.process_wiring import SANDBOX, is_sandboxed, process_runners
 from aico_sched.quiet import QuietHours
 from aico_sched.security.database_key import database_key, secret_text
 from aico_sched.settings import Settings
@@ -47,7 +48,7 @@ class Classes:
     def __init__(self, registry: TaskRegistry) -> None:
         self._registry = registry
         registry.discover()
-        self.load = registry.load
+        self.load, self.find = registry.load, registry.find
 
     def rescan(self) -> None:
         """Look for classes anew."""
@@ -86,6 +87,7 @@ def make_registry(settings: Settings) -> TaskRegistry:
         use_entry_points=scheduler.entry_points,
         user_folder=settings.user_task_folder,
         cache_size=scheduler.cache_size,
+        foreign=lambda name: is_sandboxed(settings, name),
     )
 
 
@@ -112,7 +114,12 @@ def make_environments(settings: Settings, watch: LoopWatch) -> Environments:
     """Where attempts run."""
     execution = settings.execution
     threads = execution.threads or usable_cpus() + MORE_THREADS
-    return Environments({"loop": LoopRunner(watch), "thread": ThreadRunner(threads, execution.cancel_grace)})
+    runners: dict[str, Runner] = {
+        "loop": LoopRunner(watch),
+        "thread": ThreadRunner(threads, execution.cancel_grace),
+        **process_runners(settings),
+    }
+    return Environments(runners, lambda start: SANDBOX if is_sandboxed(settings, start.task_class) else None)
 
 
 def open_database(settings: Settings, held: DatabaseLock | None = None) -> Database:

@@ -13,12 +13,12 @@ import structlog
 
 from aico_sched.clock import Clock, Timeout, Timer
 from aico_sched.execution.environments import Environments, Job, RemoteFailure, TaskLoader
-from aico_sched.execution.retry import is_permanent, next_attempt_in
+from aico_sched.execution.failures import permanent_of, tail, type_name
+from aico_sched.execution.retry import next_attempt_in
 from aico_sched.json_text import compact, decoded
 from aico_sched.security import permissions
 from aico_sched.tasks.base import PermanentError, TaskResult
 from aico_sched.tasks.context import TaskPorts
-from aico_sched.tasks.errors import InvalidTaskConfig
 from aico_sched.topics import limits
 from aico_sched.topics.envelope import check_portable
 from aico_sched.topics.internal import AttemptEnd, AttemptStart
@@ -31,9 +31,6 @@ LEFT_ALONE = "it did not end when it was told to and was left to itself"
 
 RESULT_LEVELS = limits.MAX_NESTING - 5
 """Maps and arrays a result may have inside one another: in the answer to `scheduler.execution.list` it lies in five."""
-
-PERMANENT = (ValueError, TypeError, PermanentError, InvalidTaskConfig)
-"""Errors after which the same attempt would fail the same way (the seeds' rule)."""
 
 
 @dataclass(slots=True)
@@ -194,8 +191,8 @@ def _ended(
         now,
         result,
         None if error is None else _type_of(error),
-        None if error is None else _tail(str(error) or type(error).__name__),
-        None if error is None else _tail(_traceback_of(error)),
+        None if error is None else tail(str(error) or type(error).__name__),
+        None if error is None else tail(_traceback_of(error)),
         0 if retry_in is None else now + int(retry_in * SECOND),
         reason,
     )
@@ -204,7 +201,7 @@ def _ended(
 def _type_of(error: BaseException) -> str:
     if isinstance(error, RemoteFailure):
         return error.error_type
-    return f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    return type_name(error)
 
 
 def _traceback_of(error: BaseException) -> str:
@@ -227,12 +224,7 @@ def _failed(
     error: BaseException,
     job: Job,
 ) -> AttemptEnd:
-    if isinstance(error, RemoteFailure):
-        permanent = error.permanent
-    else:
-        loaded = job.loaded
-        declared, transient = ((), ()) if loaded is None else (loaded.permanent_errors, loaded.transient_errors)
-        permanent = is_permanent(type(error), declared, transient, PERMANENT)
+    permanent = error.permanent if isinstance(error, RemoteFailure) else permanent_of(error, job.loaded)
     retry_in = _retry_in(attempt.start, permanent, draw)
     return _ended(attempt, started_us, clock, "failed", None, error=error, retry_in=retry_in)
 
@@ -264,11 +256,5 @@ def _json(result: TaskResult) -> str:
             check_portable(decoded(text), RESULT_LEVELS)
             return text
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        return compact({"message": message[:1_000], "data": {}, "unprintable": _tail(str(error))})
+        return compact({"message": message[:1_000], "data": {}, "unprintable": tail(str(error))})
     return compact({"message": message[:1_000], "data": {}, "truncated_bytes": size})
-
-
-def _tail(text: str) -> str:
-    """The end of a long text: of a traceback, that is where the error stands. What UTF-8 cannot say is escaped."""
-    text = text.encode(errors="backslashreplace").decode()
-    return text if len(text) <= limits.MAX_ERROR_CHARS else "…" + text[1 - limits.MAX_ERROR_CHARS :]

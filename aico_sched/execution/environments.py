@@ -16,6 +16,7 @@ from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult
 from aico_sched.tasks.blocking import BlockingTask
 from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext, TaskPorts
+from aico_sched.tasks.discovery import FoundClass
 from aico_sched.topics.commands import Environment
 from aico_sched.topics.internal import AttemptStart
 
@@ -27,6 +28,9 @@ class TaskLoader(Protocol):
 
     def load(self, name: str) -> type[BaseTask]:
         """The class; raises when it cannot be had."""
+
+    def find(self, name: str) -> FoundClass:
+        """Where the class is, nothing being imported; raises when it cannot be had."""
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ class ExecutionSettings(Section):
     """`execution:`; the defaults and what each key means stand in `config/defaults/core.yaml`."""
 
     threads: int | None = Field(ge=1, le=1_000)
+    processes: int | None = Field(ge=1, le=1_000)
     cancel_grace: float = Field(ge=0.1, le=3_600)
     stall_threshold: float | None = Field(ge=0.01, le=60)
     breaker_stalls: int = Field(ge=1, le=1_000)

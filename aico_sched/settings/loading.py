@@ -16,6 +16,7 @@ from aico_sched.settings.sections import (
     BusSettings,
     DataSettings,
     PathSettings,
+    SandboxSettings,
     SchedulerSettings,
     StoreSettings,
     TaskSettings,
@@ -32,6 +33,7 @@ class Settings(BaseModel):
     bus: BusSettings
     execution: ExecutionSettings
     store: StoreSettings
+    sandbox: SandboxSettings
     data: DataSettings
     web: WebSettings
     paths: PathSettings

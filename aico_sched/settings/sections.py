@@ -159,6 +159,18 @@ class StoreSettings(Section):
     key_file: AnyPath | None
 
 
+class SandboxSettings(Section):
+    """`sandbox:`, what the code of user and custom tasks may use."""
+
+    enabled: bool
+    memory_mb: int = Field(ge=16, le=1_048_576)
+    cpu_seconds: int = Field(ge=1, le=int(30 * DAY))
+    disk_mb: int = Field(ge=1, le=1_048_576)
+    max_files: int = Field(ge=1, le=10_000_000)
+    allow_network: list[str] = Field(max_length=1_000)
+    uid: int | None = Field(ge=1, le=2**31 - 2)
+
+
 class DataSettings(Section):
     """`data:`, AICO's own data as the built-in tasks read and write it."""
 

@@ -4,12 +4,12 @@ import hashlib
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -42,6 +42,7 @@ class FoundClass:
     schedule_known: bool = False
     digest: str = ""
     path: Path | None = None
+    default_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def category(self) -> str:
@@ -224,5 +225,5 @@ def _announced(entry: EntryPoint) -> FoundClass:
 
 
 def _found(item: ParsedClass, module: str, source: Source, digest: str, path: Path | None = None) -> FoundClass:
-    name, attribute, description, schedule, known = item
-    return FoundClass(name, module, attribute, source, description, schedule, known, digest, path)
+    name, attribute, description, schedule, known, options = item
+    return FoundClass(name, module, attribute, source, description, schedule, known, digest, path, options)

@@ -22,7 +22,7 @@ class LoadProblem(Exception):
 
 def import_module(name: str) -> ModuleType:
     """The module `name`; raises `LoadProblem` whatever it raises."""
-    return _guarded(lambda: importlib.import_module(name))
+    return guarded(lambda: importlib.import_module(name))
 
 
 def import_user_module(folder: Path, file: Path) -> ModuleType:
@@ -32,10 +32,11 @@ def import_user_module(folder: Path, file: Path) -> ModuleType:
         code = user_code.read_code(file)
     except (user_code.RefusedCode, OSError) as error:
         raise LoadProblem(f"{file}: {error}") from error
-    return _guarded(lambda: user_code.import_code(code))
+    return guarded(lambda: user_code.import_code(code))
 
 
-def _guarded(load: Callable[[], ModuleType]) -> ModuleType:
+def guarded(load: Callable[[], ModuleType]) -> ModuleType:
+    """What `load` returns; raises `LoadProblem` whatever it raises."""
     try:
         return load()
     except BaseException as error:
@@ -60,8 +61,12 @@ def checked_class(module: ModuleType, attribute: str, name: str) -> type[BaseTas
 @lru_cache(maxsize=256)
 def class_options(task_class: type[BaseTask]) -> Mapping[str, Any]:
     """The class's default options as `TaskOptions` fields, JSON-able; raises ValidationError if they are none."""
-    options = TaskOptions.model_validate(dict(task_class.default_options))
-    return MappingProxyType(options.model_dump(mode="json", exclude_unset=True))
+    return MappingProxyType(checked_options(task_class.default_options))
+
+
+def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """`options` as `TaskOptions` fields, JSON-able; raises ValidationError if they are none."""
+    return TaskOptions.model_validate(dict(options)).model_dump(mode="json", exclude_unset=True)
 
 
 def config_schema(task_class: type[BaseTask]) -> dict[str, Any] | None:

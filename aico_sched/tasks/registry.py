@@ -4,7 +4,7 @@ import difflib
 import importlib
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
@@ -45,7 +45,8 @@ class TaskRegistry:
 
     `modules` are searched first (packages with all below them), then entry points, then the files of `user_folder`;
     of two classes with one name the first stays. `categories` maps the first part of a name to whether its classes
-    may be used; those it does not mention may. At most `cache_size` loaded classes are held.
+    may be used; those it does not mention may. At most `cache_size` loaded classes are held. A class whose name is
+    `foreign` is never imported here: it runs in a sandbox, which is where its configuration is checked.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class TaskRegistry:
         user_folder: Path | None = None,
         categories: Mapping[str, bool] = MappingProxyType({}),
         cache_size: int = 256,
+        foreign: Callable[[str], bool] = lambda name: False,
     ) -> None:
         self._modules = tuple(modules)
         self._use_entry_points = use_entry_points
@@ -62,6 +64,7 @@ class TaskRegistry:
         self._user_folder = user_folder.resolve() if user_folder is not None else None
         self._categories = dict(categories)
         self._cache_size = max(1, cache_size)
+        self._foreign = foreign
         self._found: dict[str, FoundClass] = {}
         self._loaded: OrderedDict[str, type[BaseTask]] = OrderedDict()
         self._failed: dict[str, str] = {}
@@ -114,6 +117,15 @@ class TaskRegistry:
         """The names of the classes that may be used, sorted."""
         return self._usable(self._found)
 
+    def find(self, name: str) -> FoundClass:
+        """Where the class `name` is, nothing being imported. Raises `UnknownTaskClass`, or `TaskClassUnavailable` if
+        its category is switched off or loading it has failed."""
+        found = self._get(name)
+        problem = self._problem(found)
+        if problem is not None:
+            raise TaskClassUnavailable(name, problem)
+        return found
+
     def load(self, name: str) -> type[BaseTask]:
         """The class `name`, imported and checked at its first use.
 
@@ -126,10 +138,9 @@ class TaskRegistry:
             self._loaded.move_to_end(name)
             return cached
         self._misses += 1
-        found = self._get(name)
-        problem = self._problem(found)
-        if problem is not None:
-            raise TaskClassUnavailable(name, problem)
+        found = self.find(name)
+        if self._foreign(name):
+            raise TaskClassUnavailable(name, "its code may only be imported in a sandbox")
         try:
             task_class = loading.checked_class(self._import(found), found.attribute, name)
         except loading.LoadProblem as error:
@@ -187,14 +198,23 @@ class TaskRegistry:
     def validate_config(self, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
         """A copy of `config` if the class accepts it, defaults not filled in: they stay the class's to change.
 
-        Raises `InvalidTaskConfig` with the offending field, or what `load` raises.
+        Raises `InvalidTaskConfig` with the offending field, or what `load` raises. Of a foreign class only what no
+        task's configuration can hold is refused.
         """
-        bind_config(self.load(name), config)
+        if self._foreign(name):
+            self.find(name)
+        else:
+            bind_config(self.load(name), config)
         return copy_config(name, config)
 
     def default_options(self, name: str) -> dict[str, Any]:
         """The class's defaults for its tasks' options, JSON-able `TaskOptions` fields. Raises what `load` raises."""
-        return dict(loading.class_options(self.load(name)))
+        if not self._foreign(name):
+            return dict(loading.class_options(self.load(name)))
+        try:
+            return loading.checked_options(self.find(name).default_options)
+        except ValueError as error:
+            raise TaskClassUnavailable(name, f"default_options are not task options: {error}") from error
 
     def is_system(self, name: str) -> bool:
         """Whether the class makes a protected system task of its own: it has a default schedule and is built in or

@@ -2,8 +2,9 @@
 
 import ast
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 # No class without an indented assignment to `name` can be a task: saves parsing the files that have none.
 _MAY_HOLD_TASK = re.compile(r"^[ \t]+name\b[^\n]*=", re.MULTILINE)
@@ -11,13 +12,14 @@ _MAY_HOLD_TASK = re.compile(r"^[ \t]+name\b[^\n]*=", re.MULTILINE)
 
 class ParsedClass(NamedTuple):
     """A task class as its source shows it. `schedule_known` is false when `default_schedule` is not a literal, so
-    that only importing tells."""
+    that only importing tells; so is `default_options` empty then."""
 
     name: str
     attribute: str
     description: str
     default_schedule: str | None
     schedule_known: bool
+    default_options: Mapping[str, Any] = MappingProxyType({})
 
 
 def parse_classes(source: str, filename: str) -> list[ParsedClass]:
@@ -69,7 +71,8 @@ def _parsed(node: ast.ClassDef) -> ParsedClass | None:
     description = _literal(values.get("description")) or first_line(ast.get_docstring(node))
     schedule = values.get("default_schedule")
     known = schedule is None or isinstance(schedule, ast.Constant)
-    return ParsedClass(name, node.name, description, _literal(schedule), known)
+    options = _literal_map(values.get("default_options"))
+    return ParsedClass(name, node.name, description, _literal(schedule), known, options)
 
 
 def _assignments(node: ast.ClassDef) -> dict[str, ast.expr]:
@@ -86,6 +89,15 @@ def _assignments(node: ast.ClassDef) -> dict[str, ast.expr]:
 
 def _literal(value: ast.expr | None) -> str | None:
     return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None
+
+
+def _literal_map(value: ast.expr | None) -> Mapping[str, Any]:
+    """A literal map with plain keys; empty for anything else."""
+    try:
+        found = ast.literal_eval(value) if value is not None else {}
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and all(isinstance(key, str) for key in found) else {}
 
 
 def first_line(docstring: str | None) -> str:

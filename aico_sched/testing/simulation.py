@@ -39,6 +39,8 @@ class Simulation:
     ...     page = await simulation.client.executions(task_id="user.report")
     ...     assert len(page.executions) == 5
 
+    User tasks run without a sandbox: a process has no virtual time.
+
     `folder` keeps database and keys, so that `restart` finds what was there. `settings` are those of `Settings.load`,
     such as `scheduler__task_modules=["my_tasks"]`. The client may do all (`role`). `play` is `VirtualClock`'s.
     `data` is what `context.data()` opens in tasks that may see AICO's data; without it there is none.
@@ -59,7 +61,7 @@ class Simulation:
         self.bus = MemoryBus(role)
         source = MemorySource() if data is None else data
         self._open_data = lambda: nullcontext(source)
-        values = {"store__synchronous": "normal", "scheduler__timezone": "UTC", **settings}
+        values = {"store__synchronous": "normal", "scheduler__timezone": "UTC", "sandbox__enabled": False, **settings}
         self.settings = Settings.load(environ={"AICO_SCHED_DATA_DIR": str(folder)}, **values)
         self.service = self._service()
         self.client = self._client()

@@ -50,6 +50,11 @@ ELSEWHERE = {
     "scheduler.log_format": "test_cli.py",
     "scheduler.health_window": "test_health.py",
     "scheduler.standby": "test_standby.py",
+    "execution.processes": "execution/test_sandboxed_service.py",
+    **{
+        f"sandbox.{key}": "execution/test_sandboxed_service.py, execution/test_sandbox.py"
+        for key in defaults()["sandbox"]
+    },
     "scheduler.priority_aging": "time/test_priorities.py",
     "execution.stall_threshold": "execution/test_guard.py",
     "execution.breaker_stalls": "execution/test_guard.py",

@@ -32,7 +32,7 @@ async def run(start: Any, tmp_path: Path) -> Running:
     folder.mkdir(mode=0o700, parents=True)
     (tmp_path / "data").chmod(0o700)
     (folder / "mine.py").write_text(CODE.format(word="one"))
-    running: Running = await start()
+    running: Running = await start(sandbox__enabled=True)
     return running
 
 
@@ -93,12 +93,12 @@ async def test_a_class_that_went_while_the_service_was_down_is_missed_at_the_sta
     await run.service.stop()
     text = code(run).read_text()
     code(run).unlink()
-    second = await start()
+    second = await start(sandbox__enabled=True)
     assert (await second.client.status("user.mine")).task.state == "unavailable"
     assert second.events.of(names.EXECUTION_STARTED) == []
     await second.service.stop()
     code(run).write_text(text)
-    third = await start()
+    third = await start(sandbox__enabled=True)
     await third.events.first(names.EXECUTION_SUCCEEDED, task_id="user.mine")
 
 

@@ -63,15 +63,14 @@ def test_every_python_example_compiles() -> None:
         compile(each, "README.md", "exec", flags=0x2000)  # PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 
-async def test_the_first_task_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+async def test_the_first_task_runs(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     (tmp_path / "b").touch()
     namespace: dict[str, Any] = {"__name__": "count"}
     source = block("class CountFiles")
     assert len(source.splitlines()) <= 13
     exec(source, namespace)
-    run = await run_task(namespace["CountFiles"])
+    run = await run_task(namespace["CountFiles"], data_dir=tmp_path)
     assert run.error is None
     assert run.result is not None
     assert (run.result.message, run.result.data) == ("2 files", {"files": 2})

@@ -29,6 +29,8 @@ def settings_for(folder: Path, **overrides: Any) -> Settings:
         "scheduler__task_modules": [TASK_MODULE],
         "scheduler__timezone": "UTC",
         "scheduler__shutdown_grace": 0,
+        # The tests' own tasks open gates in the test's process.
+        "sandbox__enabled": False,
         "bus__publish_port": 0,
         "bus__subscribe_port": 0,
     }

@@ -11,6 +11,7 @@ from aico_sched.settings import (
     DataSettings,
     ExecutionSettings,
     PathSettings,
+    SandboxSettings,
     SchedulerSettings,
     Settings,
     StoreSettings,
@@ -77,6 +78,7 @@ def test_the_seeds_keys_stand_in_the_defaults_with_the_seeds_values() -> None:
         ("store", StoreSettings),
         ("data", DataSettings),
         ("web", WebSettings),
+        ("sandbox", SandboxSettings),
         ("paths", PathSettings),
     ],
 )

@@ -43,6 +43,14 @@ WRONG = [
     ("scheduler.standby", "yes", "true or false"),
     ("scheduler.health_window", 0, "at least 1 and at most 86400"),
     ("scheduler.quiet_hours", "2-5", "whole hours of the day as HH:00-HH:00"),
+    ("execution.processes", 0, "a whole number or null, at least 1 and at most 1000"),
+    ("sandbox.enabled", 1, "true or false"),
+    ("sandbox.memory_mb", 15, "at least 16 and at most 1048576"),
+    ("sandbox.cpu_seconds", 0, "at least 1 and at most 2592000"),
+    ("sandbox.disk_mb", 0, "at least 1 and at most 1048576"),
+    ("sandbox.max_files", 0, "at least 1 and at most 10000000"),
+    ("sandbox.allow_network", 1, "a list"),
+    ("sandbox.uid", 0, "a whole number or null, at least 1"),
     ("scheduler.priority_aging", 0, "at least 0.001 and at most 86400"),
     ("scheduler.default_timeout", 0, "more than 0"),
     ("scheduler.shutdown_grace", -1, "at least 0"),
@@ -105,7 +113,7 @@ def test_a_wrong_value_is_refused_with_its_path_and_what_is_allowed(path: str, v
 
 def test_every_ranged_key_stands_in_the_table_above() -> None:
     tried = {path for path, _, _ in WRONG}
-    for section in ("scheduler", "bus", "store", "web", "data", "paths"):
+    for section in ("scheduler", "bus", "store", "sandbox", "web", "data", "paths"):
         assert {f"{section}.{key}" for key in defaults()[section]} <= tried
 
 

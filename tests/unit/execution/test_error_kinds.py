@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aico_sched.execution.attempt import PERMANENT
+from aico_sched.execution.failures import PERMANENT
 from aico_sched.execution.retry import is_permanent
 from aico_sched.tasks.base import PermanentError, TransientError
 

@@ -28,7 +28,7 @@ def test_a_description_wins_over_the_docstring() -> None:
 
 def test_a_schedule_that_is_no_literal_is_not_known() -> None:
     source = 'class A(BaseTask):\n    name = "user.a"\n    default_schedule = DAILY\n'
-    assert parse_classes(source, "f")[0][3:] == (None, False)
+    assert parse_classes(source, "f")[0][3:] == (None, False, {})
 
 
 @pytest.mark.parametrize(

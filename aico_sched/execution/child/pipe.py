@@ -1,0 +1,66 @@
+"""The child's end of the socket: sends messages, matches answers with calls."""
+
+import asyncio
+from typing import Any
+
+from aico_sched.execution.child.wire import Answer, Call, Message, ProtocolError, Returned, pack
+
+
+class CallRefused(Exception):
+    """The service refused a call; `kind` is the name of the error it raised."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+_RAISED = {"TimeoutError": TimeoutError, "ValueError": ValueError, "PermissionError": PermissionError}
+
+
+class Pipe:
+    """For the child's loop only."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._calls: dict[int, asyncio.Future[Any]] = {}
+        self._last_id = 0
+
+    def send(self, message: Message) -> None:
+        """Send without waiting. Raises `ProtocolError` for what cannot be sent."""
+        self._writer.write(pack(message))
+
+    async def call(self, port: str, *arguments: Any) -> Any:
+        """Use a port of the service's and return what it answers. Raises what it raised where that is a TimeoutError, a
+        ValueError or a PermissionError, else `CallRefused`."""
+        self._last_id += 1
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._calls[self._last_id] = answer
+        try:
+            self.send(Call(call_id=self._last_id, port=port, arguments=list(arguments)))
+            await self._writer.drain()
+            return await answer
+        finally:
+            self._calls = {key: future for key, future in self._calls.items() if future is not answer}
+
+    def answered(self, answer: Answer) -> None:
+        """An answer has come; too late for a call that was given up."""
+        future = self._calls.get(answer.call_id)
+        if future is None or future.done():
+            return
+        if answer.error is None:
+            future.set_result(answer.value)
+            return
+        kind, message = answer.error
+        raised = _RAISED.get(kind)
+        future.set_exception(CallRefused(kind, message) if raised is None else raised(message))
+
+    async def send_last(self, message: Message) -> None:
+        """Send how the run ended; a result that is too long to be sent is left out and said to be."""
+        try:
+            frame = pack(message)
+        except ProtocolError as error:
+            assert isinstance(message, Returned)
+            short = f"the result was left out: {error}"
+            frame = pack(message.model_copy(update={"message": message.message[:1_000] or short, "data": "{}"}))
+        self._writer.write(frame)
+        await self._writer.drain()

@@ -1,0 +1,121 @@
+"""One run's conversation with its child: the job goes in, calls are answered, the last message comes out.
+
+What comes from the child may be hostile. It is read no faster than a set rate, its calls pass through the same checks
+as those of a task in this process, and no more than a few are under way at once.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from aico_sched.execution.child.process import ChildProcess
+from aico_sched.execution.child.wire import (
+    Answer,
+    Begun,
+    Call,
+    CallFunction,
+    Cancel,
+    Job,
+    Message,
+    Progress,
+    ProtocolError,
+    Raised,
+    Returned,
+    pack,
+    read_from_child,
+)
+from aico_sched.tasks.context import TaskContext
+
+MAX_CALLS: Final = 32
+"""Calls of one child that are answered at one time; further ones wait in its pipe."""
+
+_BURST, _PAUSE = 20, 0.01
+"""Messages taken in one go and the seconds until the next: 2,000 a second."""
+
+Context = TaskContext[Any]
+
+PORTS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
+    "publish": TaskContext.publish,
+    "request": TaskContext.request,
+    "hold": TaskContext.held,
+}
+"""What a child may call, as methods of the run's context in this process, which check the arguments."""
+
+
+class Session:
+    """With one child, for one job. `context` is None where the job is a function, which may call nothing."""
+
+    def __init__(self, child: ChildProcess, context: Context | None, begun: Callable[[dict[str, Any]], None]) -> None:
+        self._child, self._context, self._begun = child, context, begun
+        self._calls: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Semaphore(MAX_CALLS)
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def run(self, job: Job | CallFunction) -> Returned | Raised | None:
+        """Send the job and return the last message, None if the child ended without one. Raises `ProtocolError`."""
+        reader, self._writer = await self._child.connect()
+        self._send(job)
+        try:
+            return await self._converse(reader)
+        finally:
+            for call in self._calls:
+                call.cancel()
+            if self._context is not None:
+                self._context.flush_progress()
+
+    def cancel(self, reason: str) -> None:
+        """Ask the run to end in order."""
+        if self._writer is not None:
+            self._send(Cancel(reason=reason))
+
+    async def _converse(self, reader: asyncio.StreamReader) -> Returned | Raised | None:
+        taken = 0
+        while (message := await read_from_child(reader)) is not None:
+            if isinstance(message, Returned | Raised):
+                return message
+            if isinstance(message, Begun):
+                self._begun(message.level)
+            elif isinstance(message, Progress):
+                await self._progress(message)
+            else:
+                await self._room.acquire()
+                call = asyncio.create_task(self._answer(message))
+                self._calls.add(call)
+                call.add_done_callback(self._answered)
+            taken += 1
+            if taken % _BURST == 0:
+                await asyncio.sleep(_PAUSE)
+        return None
+
+    async def _progress(self, said: Progress) -> None:
+        if self._context is not None:
+            try:
+                await self._context.progress(said.fraction, said.message, **said.data)
+            except (ValueError, TypeError) as error:
+                raise ProtocolError(f"a progress report that is none: {error}") from error
+
+    async def _answer(self, call: Call) -> None:
+        try:
+            method = PORTS.get(call.port)
+            if method is None or self._context is None:
+                raise PermissionError(f"a task in a process of its own cannot use {call.port}")
+            answer = Answer(call_id=call.call_id, value=await method(self._context, *call.arguments))
+            frame = pack(answer)
+        except Exception as error:
+            # The task's affair: it is told, whatever it was.
+            name = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "builtins")
+            frame = pack(Answer(call_id=call.call_id, error=[name, str(error)]))
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(frame)
+            await self._writer.drain()
+
+    def _answered(self, call: "asyncio.Task[None]") -> None:
+        self._calls.discard(call)
+        self._room.release()
+        if not call.cancelled():
+            # A child that is gone cannot be answered; how its run ended is told elsewhere.
+            call.exception()
+
+    def _send(self, message: Message) -> None:
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(pack(message))
