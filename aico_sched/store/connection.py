@@ -237,7 +237,7 @@ def _configure(path: Path, connection: Any, synchronous: str) -> None:
         f"synchronous={synchronous.upper()}",
         "foreign_keys=ON",
         "busy_timeout=0",
-        # SQLite's own, said here because the pauses depend on it: 12 ms every thousand pages, 40 ms every 4,000.
+        # SQLite's own number, written down because pauses go by it: 12 ms now and then; 4,000 pages take 40 ms.
         "wal_autocheckpoint=1000",
     )
     try:
