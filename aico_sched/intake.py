@@ -66,7 +66,7 @@ def accept(topic: str, body: bytes, role_of: RoleOf, terms: Terms) -> Request:
         raise _refused_unreadable(error, codec) from error
     envelope = received.envelope
     role = ""
-    reply_to, correlation_id = _return_address(envelope._asdict())
+    reply_to, correlation_id = _return_address(envelope.source, envelope.message_id, envelope.attributes)
     try:
         if received.codec != codec:
             raise CommandError(ErrorCode.INVALID_MESSAGE, f"only messages of the codec {codec} are for this bus")
@@ -101,7 +101,7 @@ def refused_by_bus(name: str, role: str, code: ErrorCode, reason: str, body: byt
         partial = unreadable.partial
         if code is ErrorCode.INVALID_MESSAGE:
             error = CommandError(unreadable.code, unreadable.message, **unreadable.details)
-    reply_to, correlation_id = _return_address({**partial, "source": name})
+    reply_to, correlation_id = _return_address(name, partial.get("message_id"), partial.get("attributes"))
     if not _is_own(reply_to, name):
         reply_to = f"{names.REPLY}{name}"
     return Refused(
@@ -160,7 +160,7 @@ def _refused_unreadable(error: Unreadable, codec: Codec) -> Refused:
     source = error.partial.get("source")
     if not isinstance(source, str) or not 0 < len(source) <= limits.MAX_ID_CHARS:
         return Refused(CommandError(error.code, error.message, **error.details), codec=codec)
-    reply_to, correlation_id = _return_address(error.partial)
+    reply_to, correlation_id = _return_address(source, error.partial.get("message_id"), error.partial.get("attributes"))
     if not _is_own(reply_to, source):
         reply_to = f"{names.REPLY}{source}"
     return Refused(
@@ -172,15 +172,14 @@ def _refused_unreadable(error: Unreadable, codec: Codec) -> Refused:
     )
 
 
-def _return_address(message: Mapping[str, Any]) -> tuple[str, str]:
+def _return_address(source: str, message_id: object, attributes: object) -> tuple[str, str]:
     """Where the answer goes and what it refers to, from whatever can be read of a message."""
-    attributes = message.get("attributes")
-    attributes = attributes if isinstance(attributes, dict) else {}
-    reply_to, correlation_id = attributes.get("reply_to"), attributes.get("correlation_id")
+    given = attributes if isinstance(attributes, dict) else {}
+    reply_to, correlation_id = given.get("reply_to"), given.get("correlation_id")
     if not isinstance(reply_to, str) or not 0 < len(reply_to) <= limits.MAX_TOPIC_BYTES:
-        reply_to = f"{names.REPLY}{message['source']}"
+        reply_to = f"{names.REPLY}{source}"
     if not isinstance(correlation_id, str) or not 0 < len(correlation_id) <= limits.MAX_ID_CHARS:
-        correlation_id = message.get("message_id")
+        correlation_id = message_id
     return reply_to, correlation_id if isinstance(correlation_id, str) else ""
 
 

@@ -7,7 +7,6 @@ the payload is the `bin` of its own packed map, which is what was signed. The ot
 
 import os
 import time
-import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -62,9 +61,9 @@ class Unreadable(CommandError):
 def new_message_id() -> str:
     """A unique id in the order of time (UUID version 7, RFC 9562). A random one would land anywhere in the store's
     index of messages seen, and make every commit write a page for each."""
-    milliseconds, noise = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big")
-    value = milliseconds << 80 | 0x7 << 76 | (noise >> 68) << 64 | 0b10 << 62 | noise & (1 << 62) - 1
-    return str(uuid.UUID(int=value))
+    digits = f"{time.time_ns() // 1_000_000:012x}7{os.urandom(10).hex()}"
+    variant = "89ab"[int(digits[16], 16) & 0b11]
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
 def now_text() -> str:
@@ -193,8 +192,8 @@ def checked(raw: Any) -> Envelope:
     """The envelope that `raw`, decoded, is; raises `Unreadable`."""
     if not isinstance(raw, dict):
         raise Unreadable(ErrorCode.INVALID_MESSAGE, f"the body must be a map, not {type(raw).__name__}")
-    missing, unknown = _FIELDS - raw.keys(), raw.keys() - _FIELDS
-    if missing or unknown:
+    if raw.keys() != _FIELDS:
+        missing, unknown = _FIELDS - raw.keys(), raw.keys() - _FIELDS
         words = [f"lacks {', '.join(sorted(missing))}"] if missing else []
         if unknown:
             shown = sorted(str(name)[: limits.MAX_NAME_CHARS] for name in unknown)

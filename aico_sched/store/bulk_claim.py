@@ -7,7 +7,7 @@ alone, and it is bursts that have to be fast. Whatever needs a rule (a slot give
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from aico_sched.json_text import compact
+from aico_sched.json_text import compact_plain
 from aico_sched.schedule import format_rfc3339
 from aico_sched.store.executions import Executions
 from aico_sched.store.slots import Slots
@@ -37,7 +37,7 @@ class BulkClaim:
                 others.append(slot)
         if len(plain) < FEWEST:
             return sum(self._slots.claim(slot) for slot in slots)
-        for (task_id,) in self._database.run("busy_tasks", (compact(list(plain)),)):
+        for (task_id,) in self._database.run("busy_tasks", (compact_plain(list(plain)),)):
             others.append(plain.pop(task_id))
         return self._claim_plain(plain) + sum(self._slots.claim(slot) for slot in others)
 
@@ -51,7 +51,7 @@ class BulkClaim:
             (task_id, execution_id, format_rfc3339(plain[task_id].scheduled_for_us), taken[task_id][5])
             for task_id, execution_id in ids.items()
         ]
-        parameters = (self._unit.now, self._unit.boot_id, compact(rows))
+        parameters = (self._unit.now, self._unit.boot_id, compact_plain(rows))
         inserted = {row[0] for row in self._database.run("insert_runs", parameters)}
         for task_id, execution_id, scheduled_for, _ in rows:
             started = execution_id in inserted
@@ -77,4 +77,4 @@ class BulkClaim:
                     self._unit.now,
                 )
             )
-        return compact(moves)
+        return compact_plain(moves)

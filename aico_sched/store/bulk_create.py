@@ -7,7 +7,7 @@ The outcome is that of creating them one after the other, event for event. What 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from aico_sched.json_text import compact
+from aico_sched.json_text import compact_plain
 from aico_sched.store.errors import StoreError
 from aico_sched.store.tasks import NewTask, Sender, TaskCommands
 from aico_sched.store.unit import Unit
@@ -54,7 +54,7 @@ class BulkCreate:
         """The ids of those whose rows have been written."""
         mark = self._unit.mark()
         try:
-            parameters = (compact([new.task for new in rows.values()]),)
+            parameters = (compact_plain([new.task for new in rows.values()]),)
             inserted = {row[0] for row in self._unit.database.run("insert_tasks", parameters)}
         except StoreError as error:
             if error.retryable:

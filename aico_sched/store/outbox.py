@@ -4,12 +4,12 @@ It is published after the commit, and again after a crash in between; `seq` coun
 subscriber can tell a repeat from a loss. The rows stay for a while as the history behind `scheduler.event.list`.
 """
 
-import uuid
 from typing import Any
 
 import msgpack
 
 from aico_sched.store.connection import Database
+from aico_sched.topics.envelope import new_message_id
 from aico_sched.topics.internal import EventRecord
 
 PUBLISHED = "published_event"
@@ -31,7 +31,7 @@ class Outbox:
         seq = self.sequences.get(topic, 0) + 1
         self.sequences[topic] = seq
         self._newest += 1
-        self.fresh.append(EventRecord(self._newest, topic, seq, str(uuid.uuid4()), at, msgpack.packb(body)))
+        self.fresh.append(EventRecord(self._newest, topic, seq, new_message_id(), at, msgpack.packb(body)))
 
     def mark(self) -> tuple[int, int, dict[str, int]]:
         """The state to which `restore` returns."""

@@ -1,8 +1,8 @@
 """Rows of the two main tables, and how they look from outside (`topics.views`)."""
 
-import json
 from typing import Any, NamedTuple
 
+from aico_sched.json_text import decoded
 from aico_sched.redaction import shown
 from aico_sched.schedule import parse_rfc3339
 from aico_sched.topics.internal import DueTask
@@ -60,7 +60,7 @@ class TaskRow(NamedTuple):
             "schedule": self.schedule,
             "timezone": self.timezone,
             "config": shown(self.config),
-            "options": json.loads(self.options),
+            "options": decoded(self.options),
             "state": self.state,
             "note": self.note,
             "enabled": bool(self.enabled),
@@ -86,7 +86,7 @@ class TaskRow(NamedTuple):
             self.timezone,
             parse_rfc3339(self.anchor),
             self.priority,
-            json.loads(self.options),
+            decoded(self.options),
             self.run_count,
         )
 
@@ -175,4 +175,4 @@ class DeadRow(NamedTuple):
 
 
 def _decoded(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
+    return None if text is None else decoded(text)

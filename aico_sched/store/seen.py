@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from aico_sched.json_text import compact
+from aico_sched.json_text import compact_plain
 from aico_sched.store.connection import Database
 
 
@@ -23,7 +23,7 @@ class SeenMessages:
     def known(self, message_ids: Iterable[str]) -> set[str]:
         """Which of these are not new."""
         wanted = list(message_ids)
-        stored = {row[0] for row in self._database.run("seen_messages", (compact(wanted),))}
+        stored = {row[0] for row in self._database.run("seen_messages", (compact_plain(wanted),))}
         return stored.union(self._fresh.keys() & wanted)
 
     def remember(self, message_id: str, at_us: int, answer: bytes) -> None:

@@ -4,12 +4,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from aico_sched.json_text import compact, decoded
+from aico_sched.json_text import compact_plain, decoded
 from aico_sched.planning import check_options, checked_schedule, priority_of
 from aico_sched.redaction import restored
 from aico_sched.schedule import format_rfc3339
 from aico_sched.store.records import TaskRow
-from aico_sched.store.timing import canonical, first_or_refuse, next_from_now, rescheduled, retimed, waiting_for
+from aico_sched.store.timing import (
+    canonical,
+    first_or_refuse,
+    next_from_now,
+    rescheduled,
+    retimed,
+    waiting,
+    waiting_for,
+)
 from aico_sched.store.unit import Unit
 from aico_sched.store.unserved import give_up_due
 from aico_sched.topics import names
@@ -79,6 +87,7 @@ class TaskCommands:
         self._unit.followers.check(task_id, schedule)
         enabled = payload.get("enabled", True)
         slot = first_or_refuse(schedule, options, self._unit.now_us, self._unit.now_us)
+        next_run, due_at = waiting(task_id, options, slot if enabled else None)
         task = TaskRow(
             task_id=task_id,
             task_class=task_class,
@@ -88,9 +97,9 @@ class TaskCommands:
             created_at=self._unit.now,
             updated_at=self._unit.now,
             last_run=None,
-            next_run=None,
+            next_run=next_run,
             timezone=timezone,
-            options=compact(options),
+            options=compact_plain(options),
             anchor=self._unit.now,
             priority=priority_of(task_id, options),
             paused=0,
@@ -103,9 +112,9 @@ class TaskCommands:
             run_count=0,
             revision=1,
             deleted_at=None,
-            due_at=None,
+            due_at=due_at,
         )
-        return NewTask(waiting_for(task, slot if enabled else None), schedule.warnings)
+        return NewTask(task, schedule.warnings)
 
     def add(self, new: NewTask) -> dict[str, Any]:
         """Keep a new task, in its own row or anew in that of a deleted task of its id: its history refers to it."""
@@ -145,7 +154,7 @@ class TaskCommands:
             schedule=task.schedule,
             config=config,
             timezone=timezone,
-            options=compact(options),
+            options=compact_plain(options),
             priority=priority_of(task.task_id, options),
             available=int(self._catalogue.known(task_class)),
         )
@@ -319,7 +328,7 @@ def _merged(options: dict[str, Any], payload: Mapping[str, Any]) -> dict[str, An
 
 def _json(config: Mapping[str, Any]) -> str:
     try:
-        return compact(config)
+        return compact_plain(config)
     except ValueError as error:
         message = f"the configuration cannot be kept as JSON: {error}"
         raise CommandError(ErrorCode.INVALID_MESSAGE, message, field="config") from error

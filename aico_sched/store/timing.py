@@ -60,10 +60,15 @@ def next_from_now(unit: Unit, task: TaskRow, schedule: Schedule) -> TaskRow:
 
 def waiting_for(task: TaskRow, slot: int | None) -> TaskRow:
     """The task with this next slot, or with none."""
+    next_run, due_at = waiting(task.task_id, decoded(task.options), slot)
+    return task._replace(next_run=next_run, due_at=due_at)
+
+
+def waiting(task_id: str, options: Mapping[str, Any], slot: int | None) -> tuple[str | None, str | None]:
+    """The columns `next_run` and `due_at` of a task that waits for this slot, or for none."""
     if slot is None:
-        return task._replace(next_run=None, due_at=None)
-    due = slot + jitter_offset(task.task_id, decoded(task.options))
-    return task._replace(next_run=format_rfc3339(slot), due_at=format_rfc3339(due))
+        return None, None
+    return format_rfc3339(slot), format_rfc3339(slot + jitter_offset(task_id, options))
 
 
 def canonical(schedule: Schedule) -> str:

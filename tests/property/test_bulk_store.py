@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from aico_sched.actors.store import StoreActor
 from aico_sched.execution.states import OUTCOME_EVENTS
+from aico_sched.horizon import Horizon
 from aico_sched.planning import Defaults, WantedTask, plan_slot
 from aico_sched.schedule import format_rfc3339, parse_rfc3339, parse_schedule
 from aico_sched.store import bulk_claim, commands
@@ -27,6 +28,7 @@ from aico_sched.topics.internal import (
     AttemptEnd,
     AttemptsEnded,
     AttemptStart,
+    DueChanged,
     DueLoad,
     DueTask,
     ReplyReady,
@@ -161,7 +163,7 @@ class Store:
                     self.running[start.task_id, start.scheduled_for_us, start.attempt] = start
             if topic == names.EVENTS_COMMITTED:
                 self.heard += message.events
-            elif topic in (names.DUE_CHANGED, names.ATTEMPT_CANCEL, names.ATTEMPTS_START, names.SLOTS_CLAIMED):
+            elif topic in (names.DUE_CHANGED, names.ATTEMPT_CANCEL, names.ATTEMPTS_START):
                 self.heard.append((topic, message))
         self.effects.sent.clear()
 
@@ -178,6 +180,16 @@ class Store:
             "ORDER BY run_at, task_id, scheduled_for"
         )
         return [row[0] for row in self.rows(query, now)]
+
+
+def believe(horizon: Horizon, changed: DueChanged) -> None:
+    """What the scheduler makes of it."""
+    for task in changed.tasks:
+        horizon.put_task(task)
+    for run in changed.runs:
+        horizon.put_run(run)
+    for gone in changed.gone:
+        horizon.drop_task(*gone)
 
 
 def told(store: Store) -> tuple[Any, ...]:
@@ -210,7 +222,8 @@ def told(store: Store) -> tuple[Any, ...]:
         if table in ("task_executions", "scheduler_audit"):
             rows = [row[1:] for row in rows]
         tables[table] = sorted(rows, key=repr)
-    events, words = Counter[str](), Counter[str]()
+    events, words, horizon = Counter[str](), Counter[str](), Horizon(1_000, 0)
+    horizon.until_us = 2**62
     sequences: dict[str, list[int]] = {}
     for word in store.heard:
         if isinstance(word[0], int):
@@ -218,13 +231,15 @@ def told(store: Store) -> tuple[Any, ...]:
             events[repr((word.topic, word.timestamp, plain(word.body)))] += 1
         else:
             topic, message = word
-            if topic == names.SLOTS_CLAIMED:
-                words[repr(message.started)] += 0
-                continue
-            for part in message if topic != names.ATTEMPT_CANCEL else [[message]]:
-                words.update(repr(plain(each)) for each in part)
+            if topic == names.DUE_CHANGED:
+                believe(horizon, message)
+            elif topic == names.ATTEMPT_CANCEL:
+                words[repr(plain(message))] += 1
+            else:
+                words.update(repr(plain(start)) for start in message.attempts)
+    believed = sorted(repr(plain(item[1:])) for item in horizon._items.values())
     replies = {key: plain(answer) for key, answer in store.effects.replies}
-    return tables, events, sequences, words, replies
+    return tables, events, sequences, words, believed, replies
 
 
 class Life:
