@@ -6,24 +6,24 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from aico_sched.actors.store import StoreActor
 from aico_sched.execution.states import OUTCOME_EVENTS
 from aico_sched.horizon import Horizon
-from aico_sched.planning import Defaults, WantedTask, plan_slot
+from aico_sched.planning import plan_slot
 from aico_sched.schedule import format_rfc3339, parse_rfc3339, parse_schedule
+from aico_sched.service import SchedulerService
+from aico_sched.settings import Settings
 from aico_sched.store import bulk_claim, commands
-from aico_sched.store.connection import Database
 from aico_sched.topics import names
-from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import (
     AttemptEnd,
     AttemptsEnded,
@@ -47,7 +47,6 @@ TABLES = (
     "scheduler_audit",
 )
 START = parse_rfc3339("2026-05-04T10:00:00Z")
-KEY = "k" * 32
 SCHEDULES = ("interval:1", "interval:2.5", "*/5 * * * *", "at:2026-05-04T10:00:03Z", "no such schedule", "0 0 31 2 *")
 OPTIONS: tuple[dict[str, Any], ...] = (
     {},
@@ -67,43 +66,6 @@ OPTIONS: tuple[dict[str, Any], ...] = (
 COMMANDS = (names.TASK_DELETE, names.TASK_TRIGGER, names.TASK_PAUSE, names.TASK_RESUME, names.TASK_DISABLE)
 
 
-class Classes:
-    """The registry as the store sees it, with one class."""
-
-    def check(self, task_class: str, config: Mapping[str, Any]) -> dict[str, Any]:
-        if task_class != "demo.echo":
-            raise CommandError(ErrorCode.UNKNOWN_TASK_CLASS, f"no class {task_class}", field="task_class")
-        return dict(config)
-
-    def options_of(self, task_class: str) -> Mapping[str, Any]:
-        return {"description": "of the class"}
-
-    def known(self, task_class: str) -> bool:
-        return True
-
-    def may_register(self, role: str, task_id: str, task_class: str) -> None:
-        if role == "observer":
-            raise CommandError(ErrorCode.PERMISSION_DENIED, "an observer may not", field="task_id")
-
-    def describe(self) -> list[dict[str, Any]]:
-        return []
-
-    def rescan(self) -> dict[str, Any]:
-        return {}
-
-    def code_file(self, task_class: str) -> Path | None:
-        return None
-
-    def remove_code(self, task_class: str) -> None:
-        return
-
-    def system_tasks(self) -> list[WantedTask]:
-        return []
-
-    def cache_stats(self) -> dict[str, Any]:
-        return {}
-
-
 class Effects:
     """Keeps what a turn says."""
 
@@ -121,26 +83,25 @@ class Effects:
 class Store:
     """A store actor with a database of its own, and what is known from what it says."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.clock = FakeClock()
         self.clock.wall_us = START
-        self.path, self.effects = path, Effects()
+        self.folder, self.effects = folder, Effects()
         self.actor: StoreActor
         self.running: dict[tuple[str, str, int], AttemptStart] = {}
         self.heard: list[Any] = []
 
     async def start(self) -> None:
-        self.actor = StoreActor(
-            self.clock,
-            lambda: Database.open(self.path, KEY, "normal"),
-            Classes(),
-            Defaults("UTC", 300, 2, 1, 5),
-            "boot",
-            cache_size=100,
-            event_retention=100_000,
-            message_id_retention=3_600.0,
-            heartbeat_interval=1e9,
-        )
+        environ = {
+            "AICO_SCHED_DATA_DIR": str(self.folder),
+            "AICO_SCHED_SCHEDULER__DEFAULT_RETRY_COUNT": "1",
+            "AICO_SCHED_SCHEDULER__DEFAULT_RETRY_DELAY": "1",
+            "AICO_SCHED_SCHEDULER__TIMEZONE": "UTC",
+            "AICO_SCHED_STORE__SYNCHRONOUS": "normal",
+        }
+        plans = SchedulerService(Settings.load(environ=environ), clock=self.clock)._plans(None)
+        self.actor = next(make() for kind, make in plans if kind is StoreActor)  # type: ignore[assignment]
+        self.actor._boot_id = "boot"
         self.actor.effects = self.effects  # type: ignore[assignment]
         await self.actor.on_start()
         self.hear()
@@ -218,9 +179,9 @@ def told(store: Store) -> tuple[Any, ...]:
 
     tables = {}
     for table in TABLES:
-        rows = [plain(row) for row in store.rows(f"SELECT * FROM {table}")]
-        if table in ("task_executions", "scheduler_audit"):
-            rows = [row[1:] for row in rows]
+        # Numbers that only count rows, and the hashes over them, may differ.
+        first, last = {"task_executions": (1, None), "scheduler_audit": (1, 8)}.get(table, (0, None))
+        rows = [plain(row[first:last]) for row in store.rows(f"SELECT * FROM {table}")]
         tables[table] = sorted(rows, key=repr)
     events, words, horizon = Counter[str](), Counter[str](), Horizon(1_000, 0)
     horizon.until_us = 2**62
@@ -297,10 +258,11 @@ class Life:
             slots.append(self.random.choice(slots))
         if slots and self.random.random() < 0.3:
             slots.append(slots[0]._replace(revision=99, task_id=self.task_id()))
+        runs = self.apart.waiting()
         self.together.turn(("claim", SlotsClaim(1, slots, self.together.waiting())))
         for slot in slots:
             self.apart.turn(("claim", SlotsClaim(1, [Slot(*slot)], [])))
-        for run in self.apart.waiting():
+        for run in runs:
             self.apart.turn(("claim", SlotsClaim(1, [], [run])))
 
     def end(self) -> None:
@@ -343,13 +305,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
+    # A smaller seed is no simpler life.
+    phases=[Phase.generate],
 )
 @given(seed=st.integers(0, 2**32))
 async def test_many_at_once_are_as_each_alone(folders: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setattr(bulk_claim, "FEWEST", 2)
     monkeypatch.setattr(commands, "FEWEST_CREATES", 2)
     made = len(list(folders.iterdir()))
-    together, apart = (Store(folders / f"{made}.{name}.db") for name in ("together", "apart"))
+    together, apart = (Store(folders / f"{made}.{name}") for name in ("together", "apart"))
     await together.start()
     await apart.start()
     try:
