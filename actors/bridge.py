@@ -17,6 +17,7 @@ from aico_sched.topics.codecs import decode, write
 from aico_sched.topics.envelope import VERSION, Envelope, Unreadable, new_envelope
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import (
+    Activity,
     Audit,
     AuditLines,
     BusPublish,
@@ -37,6 +38,9 @@ log = structlog.get_logger(__name__)
 
 INTAKE = 200
 """Frames taken from the bus in one turn."""
+
+ACTIVITY_INTERVAL = 1.0
+"""Seconds between two words to health that the user is active; what comes in between costs a look at its topic."""
 
 UNSENT_LIMIT = 10_000
 """Messages that may wait for a bus that does not take them; beyond it the bridge crashes and refills."""
@@ -119,6 +123,7 @@ class BridgeActor(Actor):
         self._refused: list[Audit] = []
         self._refilled = False
         self._quiet = False
+        self._next_activity = 0.0
         self.figures = {"received": 0, "refused": 0, "replies": 0, "events": 0, "published": 0, "unsent_max": 0}
 
     async def on_start(self) -> None:
@@ -129,6 +134,8 @@ class BridgeActor(Actor):
         # Everything else below our root too, so that who misspells a command is told. The broker of a joined bus with
         # keys does not allow that, for the replies to others are among it, and passes over it.
         self._endpoint.subscribe(names.ROOT)
+        for prefix in names.USER_ACTIVITY:
+            self._endpoint.subscribe(prefix)
         await self._endpoint.ready(READY_TIMEOUT)
         self._endpoint.on_readable(self.effects.wake)
         self.send(names.EVENTS_REFILL, Empty())
@@ -163,7 +170,9 @@ class BridgeActor(Actor):
             self._refuse(refusal.topic, refused_by_bus(refusal.name, role, refusal.code, refusal.reason, refusal.body))
         frames = self._endpoint.receive(INTAKE)
         for topic, body in frames:
-            if topic.startswith(self._own_replies):
+            if topic.startswith(names.USER_ACTIVITY):
+                self._note_activity(topic, body)
+            elif topic.startswith(self._own_replies):
                 self._take_reply(body)
             elif topic in COMMANDS or not topic.startswith(_SAID_BY_US):
                 self._take_command(topic, body)
@@ -208,6 +217,20 @@ class BridgeActor(Actor):
         self._refused.append(line)
         if refused.reply_to:
             self._reply(refused.reply_to, refused.correlation_id, refused.codec, msgpack.packb(error.as_reply()))
+
+    def _note_activity(self, topic: str, body: bytes) -> None:
+        """Tell health that a user did something, now and then; what a task of ours has published is no such thing."""
+        now = self.clock.monotonic()
+        if now < self._next_activity or self._is_ours(body):
+            return
+        self._next_activity = now + ACTIVITY_INTERVAL
+        self.send(names.ACTIVITY, Activity(topic))
+
+    def _is_ours(self, body: bytes) -> bool:
+        try:
+            return decode(body).source == self._source
+        except Unreadable:
+            return False
 
     def _take_reply(self, body: bytes) -> None:
         """The answer to a task's request; its correlation id begins with the execution's."""

@@ -4,13 +4,14 @@ from typing import Any, NamedTuple
 
 from aico_sched.clock import Clock, Flexible
 from aico_sched.figures import lately, observe, raised, within_window
-from aico_sched.health import Thresholds, constraint, is_idle, judge
+from aico_sched.health import Thresholds, constraint, judge, not_idle
 from aico_sched.host import HostSampler
 from aico_sched.loop_lag import LoopLag
 from aico_sched.rolling import Rolling
 from aico_sched.runtime.actor import Actor, answers, handles
+from aico_sched.stress import Stress
 from aico_sched.topics import names
-from aico_sched.topics.internal import AlertRaise, AskReport, Empty, Load, PeaksKept, Report, Request
+from aico_sched.topics.internal import Activity, AlertRaise, AskReport, Empty, Load, PeaksKept, Report, Request
 
 REPORT_DEADLINE = 0.5
 """Seconds an actor has for its report; one that stays silent is unresponsive, which is a finding too."""
@@ -51,6 +52,8 @@ class HealthActor(Actor):
         actors: tuple[str, ...],
         check_interval: float,
         window: float,
+        user_idle_after: float,
+        stress: Stress,
         version: str,
     ) -> None:
         super().__init__(clock)
@@ -68,8 +71,12 @@ class HealthActor(Actor):
         self._next_keep = self._started + PEAKS_INTERVAL
         self._found, self._found_times, self._told = "", 0, ""
         self._lag = LoopLag()
+        self._user_idle_after, self._user_idle_at = user_idle_after, self._started
+        self._stress = stress
+        self._stress_told: bool | None = None
+        self._machine_not_idle = ""
         self._load = Load(0.0, 0.0, 0.0, True, "")
-        self.figures = {"samples": 0, "constrained": 0, "silent_actors": 0}
+        self.figures = {"samples": 0, "constrained": 0, "silent_actors": 0, "activities": 0}
         self._incidents = {"cpu": 0, "memory": 0}
 
     async def on_start(self) -> None:
@@ -89,6 +96,8 @@ class HealthActor(Actor):
         if now >= self._next_sample:
             self._next_sample = now + self._check_interval
             self._sample()
+        elif bool(self._load.not_idle) and not self._not_idle():
+            self._say_load(self._load)
         if now >= self._next_look:
             self._next_look = now + self._look_interval
             self._ask(None, "")
@@ -102,6 +111,9 @@ class HealthActor(Actor):
 
     def wake_at(self) -> float:
         deadline = min((asked.deadline for asked in self._asked.values()), default=float("inf"))
+        if self._load.not_idle and not self._machine_not_idle:
+            # What is for idle hours waits for the user to have been away for long enough.
+            deadline = min(deadline, self._user_idle_at)
         return Flexible(min(self._next_sample, self._next_look, self._next_keep, deadline), deadline)
 
     def _sample(self) -> None:
@@ -111,10 +123,52 @@ class HealthActor(Actor):
         self.figures["constrained"] += bool(constrained)
         if constrained and not self._load.constrained:
             self._incidents["cpu" if sample.cpu_percent > self._thresholds.max_cpu else "memory"] += 1
-        self._load = Load(
-            sample.cpu_percent, sample.memory_percent, self._lag.last, is_idle(sample, self._thresholds), constrained
-        )
+        self._stress.look(bool(constrained))
+        self._tell_stress(constrained)
+        self._machine_not_idle = not_idle(sample, self._thresholds)
+        self._say_load(Load(sample.cpu_percent, sample.memory_percent, self._lag.last, False, constrained))
+
+    def _say_load(self, load: Load) -> None:
+        """Tell the others; whether it is idle, and the stretch, as they are now."""
+        why = self._not_idle()
+        self._load = load._replace(idle=not why, not_idle=why, stretch=self._stress.stretch)
         self.send(names.LOAD, self._load)
+
+    def _not_idle(self) -> str:
+        if self._machine_not_idle or self.clock.monotonic() >= self._user_idle_at:
+            return self._machine_not_idle
+        return f"the user was active less than {self._user_idle_after:g} s ago (scheduler.user_idle_after)"
+
+    @handles(names.ACTIVITY, Activity)
+    def active(self, activity: Activity) -> None:
+        """The user is here: what is for idle hours makes way at once."""
+        self.figures["activities"] += 1
+        self._user_idle_at = self.clock.monotonic() + self._user_idle_after
+        if self._load.idle and self._user_idle_after > 0:
+            self._say_load(self._load)
+
+    @handles(names.LOAD_ASK, Empty)
+    def load_asked(self, _: Empty) -> None:
+        """An actor has just started and knows nothing of the load."""
+        if self.figures["samples"]:
+            self.send(names.LOAD, self._load)
+
+    def _tell_stress(self, constrained: str) -> None:
+        """An alert when the load begins to last, and when that is over."""
+        if self._stress.lasting == self._stress_told:
+            return
+        self._stress_told = self._stress.lasting
+        if self._stress.lasting:
+            looks, stretch = self._stress.patience, self._stress.stretch
+            message = (
+                f"the machine has been short of resources for {looks} looks ({constrained}): of frequent tasks that "
+                f"are not critical, one slot in {stretch} or fewer runs until that is over"
+            )
+            alert = AlertRaise("stress", "warning", message, None, {"stretch": stretch}, lasting=True)
+        else:
+            message = "the machine has resources again: all slots run"
+            alert = AlertRaise("stress", "info", message, None, {}, resolved=True)
+        self.send(names.ALERT_RAISE, alert)
 
     @handles(names.PEAKS_KEPT, PeaksKept)
     def peaks_kept(self, kept: PeaksKept) -> None:

@@ -11,8 +11,9 @@ from aico_sched.horizon import Horizon, Item
 from aico_sched.planning import longest_defer, plan_slot, schedule_refused
 from aico_sched.quiet import QuietHours
 from aico_sched.runtime.actor import Actor, answers, handles
-from aico_sched.schedule import ScheduleError, cache_stats, explain, parse_rfc3339, parse_schedule
+from aico_sched.schedule import Schedule, ScheduleError, cache_stats, explain, parse_rfc3339, parse_schedule
 from aico_sched.security import permissions
+from aico_sched.stress import passed_over
 from aico_sched.topics import names
 from aico_sched.topics.internal import (
     AlertRaise,
@@ -92,7 +93,8 @@ class SchedulerActor(Actor):
         self._claim_id = first_claim_id
         self._claims: dict[int, int] = {}
         self._limit = self._started = self._ended = 0
-        self._load = Load(0.0, 0.0, 0.0, True, "")
+        # Until health has spoken, what is for idle hours waits.
+        self._load = Load(0.0, 0.0, 0.0, False, "")
         self._deferred: set[tuple[str, int]] = set()
         self._next_release = 0.0
         self._lateness = Histogram()
@@ -102,6 +104,7 @@ class SchedulerActor(Actor):
         self.figures = {
             "claims": 0,
             "deferred": 0,
+            "passed_over": 0,
             "clock_steps": 0,
             "loads": 0,
             "known_max": 0,
@@ -113,6 +116,7 @@ class SchedulerActor(Actor):
         self._quiet = self._learned_quiet() or self._default_quiet
         self.send(names.CAPACITY_ASK, Empty())
         self.send(names.BREAKER_CHANGED, BreakerChanged(self._breaker.state, "", ""))
+        self.send(names.LOAD_ASK, Empty())
         self._reload()
 
     def begin_stop(self) -> None:
@@ -266,7 +270,8 @@ class SchedulerActor(Actor):
         """Add the claim of a task's slot, and put the task back with its next one."""
         task = item.task
         assert task is not None
-        slot = plan_slot(task, parse_schedule(task.schedule, task.timezone), now)
+        schedule = parse_schedule(task.schedule, task.timezone)
+        slot = plan_slot(task, schedule, now)
         if slot is None:
             # The wall clock has gone back since the item came due.
             self._horizon.put_task(task)
@@ -274,11 +279,21 @@ class SchedulerActor(Actor):
         action = task.options.get("on_max_defer", "run")
         if reason and action != "run":
             slot = slot._replace(action=action, reason=f"put off for longer than max_defer: {reason}")
+        elif slot.action == "run" and slot.next_run_us > 0 and self._passes_over(task, schedule, slot):
+            slot = slot._replace(
+                action="skip", reason=f"the machine is under load: one slot in {self._load.stretch} runs"
+            )
         slots.append(slot)
         self._deferred.discard((item.key, item.due_us))
         if slot.next_run_us > 0:
             runs = task.run_count + (slot.action in ("run", "catchup"))
             self._horizon.put_task(task._replace(next_run_us=slot.next_run_us, run_count=runs))
+
+    def _passes_over(self, task: DueTask, schedule: Schedule, slot: Slot) -> bool:
+        stretch = self._load.stretch
+        over = passed_over(task.priority, schedule.period_us, slot.scheduled_for_us, task.anchor_us, stretch)
+        self.figures["passed_over"] += over
+        return over
 
     # Putting off.
 
@@ -290,12 +305,12 @@ class SchedulerActor(Actor):
             item.run.idle_only if item.run is not None else bool(item.task and item.task.options.get("idle_only"))
         )
         if idle_only and not self._load.idle:
-            return "the machine is not idle"
+            return f"the machine is not idle: {self._load.not_idle}"
+        if item.task is not None and (reason := self._gate_of_quiet(item.task)):
+            return reason
         # The last one: who passes it has used up a trial.
-        task_id = item.run.task_id if item.run is not None else item.key
-        critical = permissions.is_system(task_id)
+        critical = permissions.is_system(item.task_id)
         return "" if self._breaker.admits(self.clock.monotonic(), critical=critical) else BREAKER_OPEN
-        return self._gate_of_quiet(item.task) if item.task is not None else ""
 
     def _gate_of_quiet(self, task: DueTask) -> str:
         now = self.clock.now_us()
@@ -316,7 +331,8 @@ class SchedulerActor(Actor):
         """Put an item off until the load changes or its patience ends; tell of it once."""
         self._horizon.hold(item)
         self._next_release = min(self._next_release, self.clock.monotonic() + self._holds_for(item))
-        if item.task is None or (item.key, item.due_us) in self._deferred:
+        known = self._load.idle or self._load.not_idle
+        if item.task is None or not known or (item.key, item.due_us) in self._deferred:
             return
         # Beyond that many the events would be repeated after all; a flood of them helps nobody.
         if len(self._deferred) < HELD_LIMIT * self._cache_size:

@@ -11,11 +11,11 @@ CGROUP = Path("/sys/fs/cgroup")
 def usable_cpus(cgroup: Path = CGROUP, membership: Path = PROC_CGROUP) -> int:
     """Whole processors, at least 1. A limit of half a processor counts as one, of one and a half as two."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limits = [limit for folder in _folders(cgroup, membership) if (limit := _limit(folder)) is not None]
+    limits = [limit for folder in groups(cgroup, membership) if (limit := cpu_limit(folder)) is not None]
     return max(1, min(affinity, *(math.ceil(limit) for limit in limits))) if limits else max(1, affinity)
 
 
-def _folders(cgroup: Path, membership: Path) -> list[Path]:
+def groups(cgroup: Path, membership: Path) -> list[Path]:
     """The group of this process and every group above it: the tightest of their limits counts. Inside a container
     the mounted root is the container's own group."""
     try:
@@ -27,7 +27,7 @@ def _folders(cgroup: Path, membership: Path) -> list[Path]:
     return [cgroup / "/".join(parts[:count]) for count in range(len(parts) + 1)] + [cgroup / "cpu"]
 
 
-def _limit(folder: Path) -> float | None:
+def cpu_limit(folder: Path) -> float | None:
     """Processors by `cpu.max` (cgroup v2), or by `cpu.cfs_quota_us` (v1); None where there is no limit."""
     try:
         quota, _, period = (folder / "cpu.max").read_text().partition(" ")

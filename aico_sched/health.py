@@ -39,13 +39,15 @@ def constraint(sample: HostSample, thresholds: Thresholds) -> str:
     return ""
 
 
-def is_idle(sample: HostSample, thresholds: Thresholds) -> bool:
-    """Whether the machine has nothing better to do."""
-    return (
-        sample.cpu_percent <= thresholds.idle_cpu
-        and sample.memory_percent <= thresholds.idle_memory
-        and not sample.on_battery
-    )
+def not_idle(sample: HostSample, thresholds: Thresholds) -> str:
+    """Why the machine has something better to do than what is for idle hours; empty if it has not."""
+    if sample.cpu_percent > thresholds.idle_cpu:
+        used, limit = sample.cpu_percent, thresholds.idle_cpu
+        return f"CPU load {used:.0f} % is over scheduler.idle_threshold_cpu ({limit:g} %)"
+    if sample.memory_percent > thresholds.idle_memory:
+        used, limit = sample.memory_percent, thresholds.idle_memory
+        return f"memory use {used:.0f} % is over scheduler.idle_threshold_memory ({limit:g} %)"
+    return "it runs on its battery" if sample.on_battery else ""
 
 
 def judge(

@@ -30,6 +30,13 @@ class Item(NamedTuple):
         assert entry is not None
         return entry.priority
 
+    @property
+    def task_id(self) -> str:
+        """Whose it is."""
+        entry = self.task or self.run
+        assert entry is not None
+        return entry.task_id
+
 
 class Horizon:
     """Tasks and runs that are due up to `until_us`, at most `limit` of them and those held; what is due later is left

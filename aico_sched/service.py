@@ -34,6 +34,7 @@ from aico_sched.settings import Settings
 from aico_sched.store.connection import Database
 from aico_sched.store.errors import AlreadyInUse, LeaseLost
 from aico_sched.store.lock import DatabaseLock
+from aico_sched.stress import Stress
 from aico_sched.tasks.catalogue import Catalogue
 from aico_sched.tasks.registry import TaskRegistry
 from aico_sched.topics import names
@@ -271,6 +272,8 @@ class SchedulerService:
                 actors=STOP_ORDER,
                 check_interval=scheduler.resource_check_interval,
                 window=scheduler.health_window,
+                user_idle_after=scheduler.user_idle_after,
+                stress=Stress(scheduler.stress_after, scheduler.stress_stretch),
                 version=__version__,
             )
 

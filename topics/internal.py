@@ -273,14 +273,23 @@ class Report(NamedTuple):
     figures: dict[str, Any]
 
 
+class Activity(NamedTuple):
+    """Bridge → health: a user did something just now; `topic` is where it showed."""
+
+    topic: str
+
+
 class Load(NamedTuple):
-    """Health → scheduler, executor: the machine's load now. Percentages 0–100, seconds."""
+    """Health → scheduler, executor: the machine's load now. Percentages 0–100, seconds. `constrained` and `not_idle`
+    say why nothing may start and why it is not idle; empty if that is not so. One in `stretch` slots runs."""
 
     cpu_percent: float
     memory_percent: float
     loop_lag: float
     idle: bool
     constrained: str
+    not_idle: str = ""
+    stretch: int = 1
 
 
 class LoopStalled(NamedTuple):

@@ -64,6 +64,9 @@ EXECUTION_DEFERRED: Final = "scheduler.event.execution.deferred"
 EXECUTION_INTERRUPTED: Final = "scheduler.event.execution.interrupted"
 EXECUTION_DEAD: Final = "scheduler.event.execution.dead"
 
+USER_ACTIVITY: Final = ("user.", "conversation.")
+"""What AICO's modules publish when a user does something; idle tasks make way for it."""
+
 ALERT: Final = "scheduler.event.alert"
 AVAILABILITY: Final = "scheduler.event.availability"
 BREAKER: Final = "scheduler.event.breaker"
@@ -101,6 +104,8 @@ AUDIT: Final = "scheduler.internal.audit"
 REPORT_ASK: Final = "scheduler.internal.report.ask"
 REPORT: Final = "scheduler.internal.report"
 LOAD: Final = "scheduler.internal.load"
+LOAD_ASK: Final = "scheduler.internal.load.ask"
+ACTIVITY: Final = "scheduler.internal.activity"
 ALERT_RAISE: Final = "scheduler.internal.alert.raise"
 PEAKS_ASK: Final = "scheduler.internal.peaks.ask"
 PEAKS_KEPT: Final = "scheduler.internal.peaks.kept"

@@ -53,6 +53,9 @@ class SchedulerSettings(Section):
     idle_threshold_cpu: Percent
     idle_threshold_memory: Percent
 
+    user_idle_after: float = Field(ge=0, le=DAY)
+    stress_after: int = Field(ge=1, le=10_000)
+    stress_stretch: int = Field(ge=1, le=1_024)
     standby: bool
     timezone: str | None
     health_window: float = Field(ge=1, le=DAY)

@@ -16,12 +16,12 @@ from aico_sched.bus.access import AccessRules
 from aico_sched.bus.broker import Broker, PortInUse
 from aico_sched.client import SchedulerClient
 from aico_sched.client.errors import ServiceUnreachable, TaskExists
-from aico_sched.runtime.supervisor import StartFailed
 from aico_sched.schedule import format_rfc3339
 from aico_sched.security.keys import KeyRing
 from aico_sched.service import SchedulerService
 from aico_sched.settings.layers import defaults
 from aico_sched.store.connection import Database
+from aico_sched.store.errors import AlreadyInUse
 from aico_sched.tasks import discovery
 from aico_sched.topics import names
 from tests.integration.support.machine import FakeMachine, SetClock
@@ -49,6 +49,9 @@ ELSEWHERE = {
     "scheduler.log_level": "test_cli.py: it is the process's, not the embedded service's",
     "scheduler.log_format": "test_cli.py",
     "scheduler.health_window": "test_health.py",
+    "scheduler.user_idle_after": "time/test_idle.py",
+    "scheduler.stress_after": "time/test_stress.py",
+    "scheduler.stress_stretch": "time/test_stress.py",
     "scheduler.standby": "test_standby.py",
     "execution.processes": "execution/test_sandboxed_service.py",
     **{
@@ -624,14 +627,13 @@ async def test_what_a_user_changed_stays_until_the_settings_change(start: Any) -
 async def test_a_start_that_fails_leaves_nothing_running(start: Any, tmp_path: Path) -> None:
     await start()
     second = SchedulerService(settings_for(tmp_path / "data"))
-    with pytest.raises(StartFailed) as failed:
+    with pytest.raises(AlreadyInUse, match="another aico-sched service"):
         await second.start()
-    assert "another aico-sched service is using it" in str(failed.value.__cause__)
     assert not second.running
 
 
 async def test_a_start_that_fails_leaves_the_running_service_s_announcement(start: Any, tmp_path: Path) -> None:
     await start()
-    with pytest.raises(StartFailed):
+    with pytest.raises(AlreadyInUse):
         await SchedulerService(settings_for(tmp_path / "data")).start()
     assert (tmp_path / "data" / "service.json").exists()

@@ -7,7 +7,7 @@ from typing import Any
 import psutil
 import pytest
 
-from aico_sched.health import Thresholds, constraint, is_idle, judge
+from aico_sched.health import Thresholds, constraint, judge, not_idle
 from aico_sched.host import HostSample, PsutilSampler
 from aico_sched.topics.internal import Load
 
@@ -89,13 +89,13 @@ def test_what_holds_a_start_back_names_its_setting(cpu: float, memory: float, wo
     ],
 )
 def test_idle_means_little_load_and_no_battery(sample: HostSample, idle: bool) -> None:
-    assert is_idle(sample, THRESHOLDS) is idle
+    assert (not_idle(sample, THRESHOLDS) == "") is idle
 
 
 def test_at_a_hundred_percent_nothing_is_held_back() -> None:
     full, never = HostSample(100.0, 100.0, False), Thresholds(100, 100, 100, 100)
     assert constraint(full, never) == ""
-    assert is_idle(full, never)
+    assert not_idle(full, never) == ""
 
 
 def cgroup(folder: Path, limit: str, current: str, cached: int = 0) -> Path:
@@ -150,3 +150,33 @@ def test_the_real_machine_has_plausible_figures() -> None:
     sample = PsutilSampler().sample()
     assert 0 <= sample.cpu_percent <= 100
     assert 0 < sample.memory_percent <= 100
+
+
+def test_a_container_s_own_cpu_limit_counts(tmp_path: Path, host: SimpleNamespace) -> None:
+    """Half a second of CPU time within a second, under a limit of two CPUs above and of one CPU for our own group."""
+    own = tmp_path / "own"
+    own.mkdir()
+    membership = tmp_path / "membership"
+    membership.write_text("0::/own\n")
+    (tmp_path / "cpu.max").write_text("200000 100000\n")
+    (own / "cpu.max").write_text("100000 100000\n")
+    now = [0.0]
+
+    def used(microseconds: int) -> None:
+        for folder in (tmp_path, own):
+            (folder / "cpu.stat").write_text(f"usage_usec {microseconds}\nuser_usec 1\n")
+
+    used(1_000_000)
+    sampler = PsutilSampler(tmp_path, membership, lambda: now[0])
+    used(1_500_000)
+    now[0] = 1.0
+    assert sampler.sample().cpu_percent == 50.0
+    used(3_500_000)
+    now[0] = 2.0
+    assert sampler.sample().cpu_percent == 100.0
+    now[0] = 3.0
+    assert sampler.sample().cpu_percent == 3.0
+    (own / "cpu.stat").write_text("rubbish\n")
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    now[0] = 4.0
+    assert sampler.sample().cpu_percent == 3.0
