@@ -279,7 +279,7 @@ class SchedulerActor(Actor):
         action = task.options.get("on_max_defer", "run")
         if reason and action != "run":
             slot = slot._replace(action=action, reason=f"put off for longer than max_defer: {reason}")
-        elif slot.action == "run" and slot.next_run_us > 0 and self._passes_over(task, schedule, slot):
+        elif slot.action == "run" and slot.next_run_us > 0 and self._passes_over(item, task, schedule, slot):
             slot = slot._replace(
                 action="skip", reason=f"the machine is under load: one slot in {self._load.stretch} runs"
             )
@@ -289,8 +289,11 @@ class SchedulerActor(Actor):
             runs = task.run_count + (slot.action in ("run", "catchup"))
             self._horizon.put_task(task._replace(next_run_us=slot.next_run_us, run_count=runs))
 
-    def _passes_over(self, task: DueTask, schedule: Schedule, slot: Slot) -> bool:
+    def _passes_over(self, item: Item, task: DueTask, schedule: Schedule, slot: Slot) -> bool:
+        """Whether the slot is left out under lasting load. One that was put off has had its share."""
         stretch = self._load.stretch
+        if stretch == 1 or (item.key, item.due_us) in self._deferred:
+            return False
         over = passed_over(task.priority, schedule.period_us, slot.scheduled_for_us, task.anchor_us, stretch)
         self.figures["passed_over"] += over
         return over

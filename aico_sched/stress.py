@@ -6,8 +6,8 @@ from typing import Final
 CRITICAL_PRIORITY: Final = 80
 """Tasks of this priority and above (maintenance and security, unless they say otherwise) keep their pace."""
 
-LONGEST_STRETCHED_US: Final = 3_600 * 1_000_000
-"""Schedules of a longer period keep their pace too: a nightly run that is left out would be missed."""
+LONGEST_STRETCHED_US: Final = 900 * 1_000_000
+"""Schedules of a longer period keep their pace too: an hourly run that is left out would be missed."""
 
 
 @dataclass(slots=True)
