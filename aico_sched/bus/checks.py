@@ -55,13 +55,16 @@ class Checks:
 
     def _allowance(self, name: str) -> tuple[float, float]:
         """Rate and burst. The service answers everybody else, so its own limit is theirs."""
-        if name in self._publishing:
+        if name in self._publishing or not self.hears_commands(name):
             return self._rate, self._burst
+        return inf, inf
+
+    def hears_commands(self, name: str) -> bool:
+        """Whether `name` is the service, which alone is sent what others ask of it."""
         try:
-            service = self._keyring.role_of(name) == SERVICE_ROLE
+            return self._keyring.role_of(name) == SERVICE_ROLE
         except UnknownKey:
-            service = False
-        return (inf, inf) if service else (self._rate, self._burst)
+            return False
 
     def subscribe(self, now: float, name: str, prefix: bytes, held: int) -> Reason | None:
         """Why `name`, which holds `held` subscriptions, may not subscribe to `prefix`, or None."""

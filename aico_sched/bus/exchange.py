@@ -12,6 +12,7 @@ import zmq
 from aico_sched.bus.checks import Checks
 from aico_sched.bus.holders import Holders
 from aico_sched.bus.local import LocalEndpoint
+from aico_sched.bus.narrowing import narrowed
 from aico_sched.bus.refusal import Reason, Refusals
 from aico_sched.bus.sockets import Context, Socket, open_socket
 from aico_sched.clock import Clock
@@ -215,15 +216,21 @@ class Exchange:
             return
         prefix = content[1:]
         if content[0] == 0:
-            self._xpub.setsockopt(zmq.UNSUBSCRIBE, prefix)
+            for each in self._applied(name, prefix):
+                self._xpub.setsockopt(zmq.UNSUBSCRIBE, each)
             self.holders.remove(name or None, prefix)
             return
         refusal = self._checks.subscribe(now, name, prefix, self.holders.held_by(name))
         if refusal is None and not self._suspect:
-            self._xpub.setsockopt(zmq.SUBSCRIBE, prefix)
+            for each in self._applied(name, prefix):
+                self._xpub.setsockopt(zmq.SUBSCRIBE, each)
             self.holders.add(name, prefix)
         elif refusal is not None:
             self._refusals.add(now, name, "subscribe", _shown(prefix), refusal)
+
+    def _applied(self, name: str, prefix: bytes) -> tuple[bytes, ...]:
+        """Only the service hears commands."""
+        return (prefix,) if self._checks.hears_commands(name) else narrowed(prefix)
 
     def _violated(self, now: float, name: str) -> None:
         """A message on the subscription port that is no subscription. libzmq 4.3.5 queues those beside the
