@@ -24,7 +24,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 async def test_nothing_is_published_or_acknowledged_before_it_is_durable(run: Running, gate: Gate) -> None:
     """At the moment at which a message leaves for the bus, another connection to the database sees what it tells of."""
-    local = run.service._local
+    local = run.service._bus._local
     assert local is not None
     send, checked, early = local.send, [], []
 

@@ -142,8 +142,8 @@ async def test_who_may_not_delete_a_task_does_not_remove_its_code_either(run: Ru
     ring = KeyRing(run.settings.data_dir / "keys")
     ring.reload()
     ring.create("someone", "module")
-    assert run.service._key_watch is not None
-    await run.service._key_watch.look()
+    assert run.service._bus._watch is not None
+    await run.service._bus._watch.look()
     async with SchedulerClient.discover(run.settings.data_dir, name="someone") as someone:
         with pytest.raises(PermissionDenied):
             await someone.delete("maintenance.mine", remove_code=True)
