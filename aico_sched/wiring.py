@@ -12,6 +12,7 @@ from aico_sched.cpus import usable_cpus
 from aico_sched.data.database import open_database as open_source
 from aico_sched.data.source import DataSource
 from aico_sched.execution.breaker import BreakerRules
+from aico_sched.execution.cluster.runner import ClusterRunner
 from aico_sched.execution.environments import Environments, Runner
 from aico_sched.execution.guard import LoopGuard
 from aico_sched.execution.in_thread import ThreadRunner
@@ -117,6 +118,7 @@ def make_environments(settings: Settings, watch: LoopWatch) -> Environments:
     runners: dict[str, Runner] = {
         "loop": LoopRunner(watch),
         "thread": ThreadRunner(threads, execution.cancel_grace),
+        "cluster": ClusterRunner(settings.cluster.address, settings.cluster.connect_timeout),
         **process_runners(settings),
     }
     return Environments(runners, lambda start: SANDBOX if is_sandboxed(settings, start.task_class) else None)

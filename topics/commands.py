@@ -73,6 +73,16 @@ Tags = Annotated[
 ]
 
 
+Resources = Annotated[
+    dict[
+        Annotated[str, StringConstraints(min_length=1, max_length=limits.MAX_NAME_CHARS)],
+        Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)],
+    ],
+    Field(max_length=16),
+]
+"""Amounts by name, as the cluster's workers were started with."""
+
+
 class Payload(BaseModel):
     """Base of every message payload: frozen, nothing unknown passes, and no value is bent into another type."""
 
@@ -134,6 +144,9 @@ class TaskOptions(Payload):
     tags: Tags = Field(default_factory=list)
     # The last one: from here on the name is the field, not the module.
     limits: TaskLimits | None = None
+    resources: Resources | None = Field(
+        default=None, description="what a cluster's worker must have free for it, such as GPU: 1"
+    )
 
 
 class TaskCreate(TaskOptions):

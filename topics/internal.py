@@ -155,6 +155,7 @@ class AttemptStart(NamedTuple):
     role: str
     environment: str = "auto"
     limits: dict[str, Any] | None = None
+    resources: dict[str, float] | None = None
     cause: dict[str, Any] | None = None
 
 

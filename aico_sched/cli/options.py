@@ -57,6 +57,9 @@ def task_options(
     limit_query_seconds: Annotated[
         float | None, _option(min=0, metavar="SECONDS", help="How long a query of the database may take.")
     ] = None,
+    resources: Annotated[
+        list[str] | None, _option("--resource", metavar="NAME=AMOUNT", help="What a cluster's worker must have free.")
+    ] = None,
     priority: Annotated[int | None, _option(min=0, max=100, help="Higher runs first.")] = None,
     idle_only: Annotated[bool | None, _option(help="Start only while the machine is idle.")] = None,
     low_activity: Annotated[bool | None, _option(help="Start only in hours in which the user is usually away.")] = None,
@@ -78,11 +81,21 @@ def task_options(
     retry = {name.removeprefix("retry_"): given.pop(name) for name in list(given) if name.startswith("retry_")}
     retry["max_attempts"] = retry.pop("attempts")
     limits = {name.removeprefix("limit_"): given.pop(name) for name in list(given) if name.startswith("limit_")}
+    if given["resources"]:
+        given["resources"] = dict(map(_resource, given["resources"]))
     options = {name: value for name, value in given.items() if value not in (None, [])}
     for name, group in (("retry", retry), ("limits", limits)):
         if chosen := {key: value for key, value in group.items() if value is not None}:
             options[name] = chosen
     return options
+
+
+def _resource(text: str) -> tuple[str, float]:
+    name, _, amount = text.partition("=")
+    try:
+        return name, float(amount)
+    except ValueError:
+        raise usage(f"--resource takes NAME=AMOUNT such as GPU=1, not {text!r}", option="resource") from None
 
 
 def option_defaults(given: list[str]) -> dict[str, Any]:
@@ -95,7 +108,7 @@ def option_defaults(given: list[str]) -> dict[str, Any]:
     defaults = {}
     for name in given:
         plain = name.lstrip("-").replace("-", "_")
-        field = {"tag": "tags", "tz": "timezone"}.get(plain, plain)
+        field = {"tag": "tags", "tz": "timezone", "resource": "resources"}.get(plain, plain)
         if field not in fields:
             raise usage(f"--reset takes one of {', '.join(fields)}, not {name!r}", option="reset")
         defaults[field] = fields[field].get_default(call_default_factory=True)

@@ -46,6 +46,7 @@ class Options(TypedDict, total=False):
     retry: RetryPolicy | dict[str, Any] | None
     environment: Environment
     limits: TaskLimits | dict[str, Any] | None
+    resources: dict[str, float] | None
     priority: int | None
     idle_only: bool | None
     low_activity: bool | None

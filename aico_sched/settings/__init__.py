@@ -1,7 +1,7 @@
 """The service's settings: validated at start, so that a service with a wrong one never runs."""
 
 from aico_sched.settings.errors import ConfigurationError
-from aico_sched.settings.execution import ExecutionSettings
+from aico_sched.settings.execution import ClusterSettings, ExecutionSettings
 from aico_sched.settings.loading import Settings
 from aico_sched.settings.sections import (
     BusSettings,
@@ -16,6 +16,7 @@ from aico_sched.settings.sections import (
 
 __all__ = [
     "BusSettings",
+    "ClusterSettings",
     "ConfigurationError",
     "DataSettings",
     "ExecutionSettings",

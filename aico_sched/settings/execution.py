@@ -5,6 +5,13 @@ from pydantic import Field
 from aico_sched.settings.sections import DAY, Section
 
 
+class ClusterSettings(Section):
+    """`cluster:`, the Dask cluster for tasks whose environment is `cluster`."""
+
+    address: str | None = Field(pattern=r"^(tcp|tls|ws|wss|ucx)://[^\s]+$", max_length=256)
+    connect_timeout: float = Field(gt=0, le=600)
+
+
 class ExecutionSettings(Section):
     """`execution:`; the defaults and what each key means stand in `config/defaults/core.yaml`."""
 

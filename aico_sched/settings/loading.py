@@ -11,7 +11,7 @@ from aico_sched.host_zone import host_zone
 from aico_sched.paths import absolute, default_config_dir, default_data_dir
 from aico_sched.settings import layers
 from aico_sched.settings.errors import ENVIRONMENT, from_validation, leaves
-from aico_sched.settings.execution import ExecutionSettings
+from aico_sched.settings.execution import ClusterSettings, ExecutionSettings
 from aico_sched.settings.sections import (
     BusSettings,
     DataSettings,
@@ -32,6 +32,7 @@ class Settings(BaseModel):
     scheduler: SchedulerSettings
     bus: BusSettings
     execution: ExecutionSettings
+    cluster: ClusterSettings
     store: StoreSettings
     sandbox: SandboxSettings
     data: DataSettings

@@ -101,6 +101,7 @@ class Executions:
                 role,
                 options.get("environment") or self._unit.moved.environment_of(task_id),
                 options.get("limits"),
+                options.get("resources"),
                 cause,
             )
         )

@@ -114,8 +114,8 @@ class ExecutionRow(NamedTuple):
     progress: str | None
     missed_count: int | None
     boot_id: str | None
-    usage: str | None = None
     cause: str | None = None
+    usage: str | None = None
 
     def view(self) -> dict[str, Any]:
         """As `topics.views.ExecutionView`, without the attempts."""

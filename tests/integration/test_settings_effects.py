@@ -67,6 +67,8 @@ ELSEWHERE = {
     "execution.strikes_to_move": "execution/test_guard.py",
     "execution.strikes_to_disable": "execution/test_guard.py",
     "execution.strike_window": "execution/test_guard.py",
+    "cluster.address": "execution/test_cluster.py",
+    "cluster.connect_timeout": "execution/test_cluster.py",
     "execution.threads": "execution/test_threads.py",
     "execution.cancel_grace": "execution/test_threads.py",
     "web.host": "api/test_serving.py: what is listened on is what the process serves",

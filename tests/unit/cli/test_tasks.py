@@ -45,6 +45,7 @@ ALL_OPTIONS = {
     "--start-at": ("start_at", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),
     "--end-at": ("end_at", "2027-01-01T00:00:00Z", "2027-01-01T00:00:00Z"),
     "--max-runs": ("max_runs", "3", 3),
+    "--resource": ("resources", "GPU=1", {"GPU": 1.0}),
     "--environment": ("environment", "thread", "thread"),
     "--owner": ("owner", "me", "me"),
     "--tag": ("tags", "a", ["a"]),

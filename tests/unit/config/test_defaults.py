@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from aico_sched.settings import (
     BusSettings,
+    ClusterSettings,
     DataSettings,
     ExecutionSettings,
     PathSettings,
@@ -75,6 +76,7 @@ def test_the_seeds_keys_stand_in_the_defaults_with_the_seeds_values() -> None:
         ("scheduler", SchedulerSettings),
         ("bus", BusSettings),
         ("execution", ExecutionSettings),
+        ("cluster", ClusterSettings),
         ("store", StoreSettings),
         ("data", DataSettings),
         ("web", WebSettings),

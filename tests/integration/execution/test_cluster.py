@@ -1,0 +1,146 @@
+"""The environment `cluster` on a local Dask cluster: real processes, real losses."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aico_sched.topics import names
+from tests.integration.execution.conftest import FAR
+from tests.integration.support.running import Running
+
+ROOT = Path(__file__).parents[3]
+CLUSTER = """
+import asyncio, sys
+from distributed import LocalCluster
+
+async def main():
+    options = {"n_workers": 1, "threads_per_worker": 2, "resources": {"GPU": 1}, "host": "127.0.0.1"}
+    async with LocalCluster(**options, asynchronous=True, dashboard_address=None, silence_logs=50) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a cluster with one worker, whose nanny replaces it when it is lost."""
+    folder = tmp_path_factory.mktemp("cluster")
+    (folder / "cluster.py").write_text(CLUSTER)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DASK_TEMPORARY_DIRECTORY": str(folder)}
+    command = [sys.executable, str(folder / "cluster.py")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+async def service(begin: Any, address: str | None, **settings: Any) -> Running:
+    modules = ["tests.integration.execution.cluster_tasks"]
+    run: Running = await begin(scheduler__task_modules=modules, cluster__address=address, **settings)
+    return run
+
+
+async def written(path: Path) -> str:
+    """The content of a file once it is there."""
+    async with asyncio.timeout(30):
+        while not path.exists() or not path.read_text():
+            await asyncio.sleep(0.02)
+    return path.read_text()
+
+
+async def test_tasks_run_on_a_worker_are_cancelled_there_and_survive_its_loss(
+    begin: Any, cluster: str, tmp_path: Path
+) -> None:
+    run = await service(begin, cluster)
+    # It runs elsewhere, says how far it is, publishes as its creator, and its worker has what it needs.
+    await run.client.create("maintenance.places", FAR, resources={"GPU": 1})
+    done = await run.ran("maintenance.places")
+    assert done.status == "succeeded", done.error_message
+    worker = done.result["data"]["pid"]
+    assert worker != os.getpid()
+    assert done.usage["environment"] == "cluster" and done.usage["cpu_seconds"] >= 0
+    progress = await run.events.first(names.EXECUTION_PROGRESS, task_id="maintenance.places")
+    assert progress.payload["progress"]["data"] == {"pid": worker}
+    # Code that blocks too.
+    await run.client.create("maintenance.places_blocking", FAR)
+    assert (await run.ran("maintenance.places_blocking")).result["data"] == {"pid": worker}
+    # What it raises arrives as text.
+    await run.client.create("maintenance.breaks", FAR)
+    broken = await run.ran("maintenance.breaks")
+    assert (broken.status, broken.error_message) == ("dead", "as it was told")
+    (attempt,) = (await run.client.executions(task_id="maintenance.breaks", attempts=True)).executions[0].attempts
+    assert attempt.error_type.endswith("Odd") and "cluster_tasks.py" in attempt.traceback
+    # A cancellation reaches it.
+    await run.client.create("maintenance.marks", FAR, config={"folder": str(tmp_path)}, retry={"delay": 0})
+    execution = (await run.client.trigger("maintenance.marks")).execution_id
+    await written(tmp_path / "began-1")
+    await run.client.cancel(execution)
+    assert (await run.finished(execution)).status == "cancelled"
+    async with asyncio.timeout(30):
+        while not (tmp_path / "cancelled").exists():
+            await asyncio.sleep(0.02)
+    # A lost worker is a failed attempt, and the next one succeeds: Dask itself starts none a second time.
+    (tmp_path / "began-1").unlink()
+    execution = (await run.client.trigger("maintenance.marks")).execution_id
+    os.kill(int(await written(tmp_path / "began-1")), signal.SIGKILL)
+    lost = await run.client.wait(execution, 60)
+    assert (lost.status, lost.attempt) == ("succeeded", 2), lost.error_message
+    failed = await run.events.first(names.EXECUTION_FAILED, execution_id=execution)
+    assert failed.payload["error_type"] == "aico_sched.execution.cluster.runner.WorkerLost"
+    figures = (await run.client.stats()).actors["executor"]["environments"]["cluster"]
+    assert (figures["lost"], figures["gateways"], figures["running"]) == (1, 1, 0)
+
+
+async def test_what_no_worker_has_is_waited_for_and_can_be_cancelled(begin: Any, cluster: str) -> None:
+    run = await service(begin, cluster)
+    await run.client.create("maintenance.places", FAR, resources={"QUANTUM": 1}, timeout=3, retry={"max_attempts": 1})
+    assert (await run.ran("maintenance.places")).status == "dead"
+    assert (await run.events.first(names.EXECUTION_TIMED_OUT)).payload["task_id"] == "maintenance.places"
+    # A gateway that dies takes no run with it: the next one has another.
+    gateway = run.service._environments._runners["cluster"]._gateway  # type: ignore[union-attr, attr-defined]
+    gateway._process.kill()
+    await run.client.update("maintenance.places", resources=None, timeout=60, retry={"max_attempts": 2, "delay": 0})
+    assert (await run.ran("maintenance.places")).status == "succeeded"
+
+
+async def test_without_a_cluster_it_is_said_what_to_do(begin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = await service(begin, None)
+    await run.client.create("maintenance.places", FAR)
+    done = await run.ran("maintenance.places")
+    assert (done.status, done.attempt) == ("dead", 1)
+    assert "set cluster.address" in done.error_message
+
+
+async def test_without_dask_it_is_said_how_to_get_it(begin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = await service(begin, "tcp://127.0.0.1:9")
+    await run.client.create("maintenance.places", FAR)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    done = await run.ran("maintenance.places")
+    monkeypatch.undo()
+    assert (done.status, done.attempt) == ("dead", 1)
+    assert "pip install 'aico-sched[cluster]'" in done.error_message
+
+
+async def test_a_cluster_that_is_not_there_is_tried_again(begin: Any) -> None:
+    run = await service(begin, "tcp://127.0.0.1:9", cluster__connect_timeout=1.0)
+    await run.client.create("maintenance.places", FAR, retry={"max_attempts": 2, "delay": 0})
+    done = await run.client.wait((await run.client.trigger("maintenance.places")).execution_id, 60)
+    assert (done.status, done.attempt) == ("dead", 2)
+    assert "cluster at tcp://127.0.0.1:9 cannot be reached" in done.error_message
