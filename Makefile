@@ -16,10 +16,10 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	if $$name -c '$(FITS)' >/dev/null 2>&1; then command -v $$name; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install node demo test lint types layers check coverage bench fuzz-cron torture long format clean
+.PHONY: help install browser node demo test lint types layers check coverage screenshots bench fuzz-cron torture long format clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## make .venv and install the package with all it needs (others do it by themselves)
 
@@ -49,7 +49,15 @@ node: $(NODE_STAMPS)  ## install what the JavaScript examples and contract tests
 demo: $(STAMP)  ## run a real service and watch tasks created by another process run (20 s)
 	@$(BIN)/python -m aico_sched.demo
 
-test: $(STAMP) node  ## run the whole test suite
+browser:  ## install Chromium for the dashboard's tests, where that can be done
+	@if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null && ! command -v google-chrome >/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "Installing Chromium for the dashboard's tests." >&2; \
+			{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+				chromium fonts-dejavu-core; } >/dev/null 2>&1 || echo "Chromium could not be installed." >&2; \
+		else echo "No Chromium: the dashboard's tests are skipped. Install it with your package manager." >&2; fi; fi
+
+test: $(STAMP) node browser  ## run the whole test suite
 	@$(PYTEST) -q --numprocesses $(JOBS) --dist worksteal
 
 lint: $(STAMP)  ## check style and formatting
@@ -68,6 +76,9 @@ coverage: $(STAMP)  ## run the tests and show the lines no test reaches
 	@$(BIN)/coverage run -m pytest -q
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --skip-covered
+
+screenshots: $(STAMP) browser  ## draw the README's pictures of the dashboard anew, into docs/images
+	@$(BIN)/python -m tests.integration.api.screenshots
 
 bench: $(STAMP)  ## measure speed against the goals: JSON and a table
 	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

@@ -18,6 +18,10 @@ export function clockTime(text) {
   return at.toDateString() === new Date().toDateString() ? shown : `${day.format(at)}, ${shown}`;
 }
 
+const short = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+
+export const shortTime = (at) => short.format(at);
+
 export function span(seconds) {
   if (seconds === null || seconds === undefined) return "";
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;

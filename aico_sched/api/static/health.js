@@ -51,7 +51,7 @@ export function healthView() {
     replace(element,
       h("div", { class: `health-head ${kindOf(health.status)}` }, badge(health.status, kindOf(health.status)), h("span", {}, health.ready ? "ready" : "not ready"), health.reasons.length > 0 && h("ul", {}, health.reasons.map((each) => h("li", {}, each)))),
       h("div", { class: "tiles" }, tiles.map(([name, value]) => h("div", { class: "tile" }, h("span", { class: "muted" }, name), h("strong", { class: "num" }, String(value ?? 0))))),
-      h("div", { class: "charts" }, chart("CPU", " %", (each) => each.cpu, 100), chart("Memory", " %", (each) => each.memory, 100), chart("Runs ended", " /s", (each) => each.rate, 1, 1), chart("Running", "", (each) => each.running, 1), chart("Loop lag", " ms", (each) => each.lag, 5, 1)),
+      h("div", { class: "charts" }, chart("CPU", " %", (each) => each.cpu, 100), chart("Memory", " %", (each) => each.memory, 100), chart("Runs ended", " /s", (each) => each.rate, 1, 1), chart("Running", "", (each) => each.running, 1), chart("Due and waiting", "", (each) => each.waiting, 1), chart("Loop lag", " ms", (each) => each.lag, 5, 1)),
       h("h3", {}, "Checks"), h("table", { class: "checks" }, h("tbody", {}, Object.entries(health.checks).map(checkRow))));
   }
 

@@ -79,7 +79,7 @@ export async function sample() {
   const passed = before ? (now - before.at) / 1000 : 0;
   store.samples.push({
     at: now, ended, cpu: stats.host.cpu_percent ?? 0, memory: stats.host.memory_percent ?? 0, lag: (stats.host.loop_lag ?? 0) * 1000,
-    running: stats.executions.running ?? 0, rate: passed > 0 ? Math.max(0, ended - before.ended) / passed : 0,
+    running: stats.executions.running ?? 0, waiting: stats.actors.scheduler?.ready ?? 0, rate: passed > 0 ? Math.max(0, ended - before.ended) / passed : 0,
   });
   if (store.samples.length > SAMPLES) store.samples.shift();
   Object.assign(store, { stats, health });

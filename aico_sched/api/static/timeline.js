@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { showRun, showTask } from "./details.js";
 import { button, h, notice } from "./dom.js";
-import { clockTime, kindOf, span, when } from "./format.js";
+import { clockTime, kindOf, shortTime, span, when } from "./format.js";
 import { List } from "./list.js";
 import { changed, loadRuns, startOf, store } from "./store.js";
 
@@ -111,11 +111,16 @@ export function timelineView() {
 
   function drawAxis() {
     const now = left + past;
-    const label = (at) => clockTime(new Date(at).toISOString()).slice(-8, -3);
-    const ticks = [];
-    for (const [from, length] of [[left, past], [now, AHEAD]]) for (const part of [0, 0.25, 0.5, 0.75]) ticks.push([from + length * part, at(from + length * part, now)]);
-    function at(moment, mid) { return moment === mid ? "now" : label(moment); }
-    axis.replaceChildren(...ticks.map(([moment, words]) => h("span", { class: words === "now" ? "tick now-tick" : "tick", style: { left: `${place(moment)}%` } }, words)));
+    const ticks = [...hours(left, now, past / 4), ...hours(now, right, AHEAD / 4)].filter((at) => Math.abs(place(at) - 50) > 4 && place(at) < 97);
+    axis.replaceChildren(h("span", { class: "tick now-tick", style: { left: "50%" } }, "now"), ...ticks.map((at) => h("span", { class: "tick", style: { left: `${place(at)}%` } }, shortTime(at))));
+  }
+
+  // Moments between two others that a clock on the wall would show as round.
+  function hours(from, to, step) {
+    const midnight = new Date(from).setHours(0, 0, 0, 0);
+    const found = [];
+    for (let at = midnight + Math.ceil((from - midnight) / step) * step; at < to; at += step) found.push(at);
+    return found;
   }
 
   function update() {

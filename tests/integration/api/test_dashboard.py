@@ -10,6 +10,7 @@ import pytest
 from playwright.async_api import expect
 
 from aico_sched.api.server import bound, serving
+from aico_sched.api.tokens import api_token, token_file
 from aico_sched.client import SchedulerClient
 from tests.integration.api.browser import Dashboard, browsing, dashboard
 from tests.integration.support.tasks import Gate
@@ -190,9 +191,6 @@ async def test_a_thousand_tasks_do_not_slow_it_down(web: Any, seen: Dashboard) -
 
 
 async def test_a_broken_connection_is_shown_and_mended_without_loss(run: Any, seen: Dashboard) -> None:
-    from aico_sched.api import api_token
-    from aico_sched.api.tokens import token_file
-
     token = api_token(token_file(run.settings))
     listen = bound("127.0.0.1", 0)
     port = listen.getsockname()[1]
@@ -225,16 +223,16 @@ async def test_only_the_token_lets_one_in(web: Any, seen: Dashboard) -> None:
     await expect(seen.row("maintenance.health_check")).to_be_visible()
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("dark", 390)])
-async def test_it_fits_light_and_dark_and_narrow(web: Any, browser: str, scheme: Any, width: int) -> None:
-    options = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
-    async with dashboard(browser, **options) as seen:
-        await seen.open(web)
-        background = await seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
-        red = int(re.findall(r"\d+", background)[0])
-        assert (red < 60) == (scheme == "dark"), background
-        for view in ("tasks", "timeline", "runs", "dead", "health"):
-            await seen.see(view)
-            wide = await seen.page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= width, f"{view} is {wide} wide"
-        assert seen.problems == []
+async def test_it_fits_light_and_dark_and_narrow(web: Any, browser: str) -> None:
+    looks: list[tuple[Any, int]] = [("light", 1280), ("dark", 1280), ("dark", 390)]
+    for scheme, width in looks:
+        async with dashboard(browser, color_scheme=scheme, viewport={"width": width, "height": 800}) as seen:
+            await seen.open(web)
+            background = await seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
+            red = int(re.findall(r"\d+", background)[0])
+            assert (red < 60) == (scheme == "dark"), background
+            for view in ("tasks", "timeline", "runs", "dead", "health"):
+                await seen.see(view)
+                wide = await seen.page.evaluate("document.documentElement.scrollWidth")
+                assert wide <= width, f"{view} is {wide} wide"
+            assert seen.problems == []
