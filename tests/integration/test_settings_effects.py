@@ -86,6 +86,7 @@ ELSEWHERE = {
     "data.key_file": "data/test_access.py",
     "tasks.maintenance.vector_optimization": "vectors/test_optimization.py",
     "tasks.agency.background_learning": "unit/agency/test_background_learning.py",
+    "tasks.agency.memory_consolidation": "memory/test_consolidation.py",
 }
 
 
