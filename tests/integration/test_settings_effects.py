@@ -87,6 +87,7 @@ ELSEWHERE = {
     "tasks.maintenance.vector_optimization": "vectors/test_optimization.py",
     "tasks.agency.background_learning": "unit/agency/test_background_learning.py",
     "tasks.agency.memory_consolidation": "memory/test_consolidation.py",
+    "tasks.agency.emotion_training": "unit/agency/test_emotion_training.py",
 }
 
 
