@@ -1,6 +1,6 @@
 """The scheduler actor: knows what is due, and asks the store to claim it when there is capacity to run it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,15 @@ from aico_sched.horizon import Horizon, Item
 from aico_sched.planning import longest_defer, plan_slot, schedule_refused
 from aico_sched.quiet import QuietHours
 from aico_sched.runtime.actor import Actor, answers, handles
-from aico_sched.schedule import Schedule, ScheduleError, cache_stats, explain, parse_rfc3339, parse_schedule
+from aico_sched.schedule import (
+    Schedule,
+    ScheduleError,
+    cache_stats,
+    explain,
+    parse_blackout,
+    parse_rfc3339,
+    parse_schedule,
+)
 from aico_sched.security import permissions
 from aico_sched.stress import passed_over
 from aico_sched.topics import names
@@ -82,10 +90,12 @@ class SchedulerActor(Actor):
         breaker: BreakerRules,
         default_quiet: QuietHours,
         learned_quiet: Callable[[], QuietHours | None] = lambda: None,
+        blackout: Sequence[str] = (),
     ) -> None:
         super().__init__(clock)
         self._default_quiet, self._learned_quiet = default_quiet, learned_quiet
         self._quiet = default_quiet
+        self._windows = tuple(blackout)
         self._timezone, self._cache_size, self._longest_sleep = timezone, cache_size, longest_sleep
         self._horizon = Horizon(cache_size, int(priority_aging * SECOND))
         self._loading = self._outdated = False
@@ -246,14 +256,18 @@ class SchedulerActor(Actor):
         runs: list[str] = []
         deferred: list[tuple[str, int, str]] = []
         while len(slots) + len(runs) < limit and (item := self._horizon.next_ready()) is not None:
-            reason = self._gate(item)
-            if reason and not self._waited_too_long(item, now):
+            blackout = self._blackout(item, now)
+            if blackout and item.task is not None and item.task.options.get("on_blackout") == "skip":
+                self._plan(item, now, "skip", blackout, slots)
+                continue
+            reason = blackout or self._gate(item)
+            if blackout or (reason and not self._waited_too_long(item, now)):
                 self._hold(item, reason, deferred)
                 continue
             if item.run is not None:
                 runs.append(item.run.execution_id)
             else:
-                self._plan(item, now, reason, slots)
+                self._plan_held(item, now, reason, slots)
             late_ms = (now - item.due_us) / 1_000
             self.figures["late_ms_max"] = max(self.figures["late_ms_max"], late_ms)
             self._lateness.add(late_ms)
@@ -266,8 +280,14 @@ class SchedulerActor(Actor):
             self.figures["deferred"] += len(deferred)
             self.send(names.SLOTS_DEFERRED, SlotsDeferred(deferred))
 
-    def _plan(self, item: Item, now: int, reason: str, slots: list[Slot]) -> None:
-        """Add the claim of a task's slot, and put the task back with its next one."""
+    def _plan_held(self, item: Item, now: int, reason: str, slots: list[Slot]) -> None:
+        """`_plan` for a slot that may start; `reason` is what its patience with has ended."""
+        action = item.task.options.get("on_max_defer", "run") if item.task is not None and reason else "run"
+        self._plan(item, now, action, f"put off for longer than max_defer: {reason}", slots)
+
+    def _plan(self, item: Item, now: int, action: str, reason: str, slots: list[Slot]) -> None:
+        """Add the claim of a task's slot, and put the task back with its next one. With an `action` other than `run`
+        the slot does not run, for that reason."""
         task = item.task
         assert task is not None
         schedule = parse_schedule(task.schedule, task.timezone)
@@ -276,9 +296,8 @@ class SchedulerActor(Actor):
             # The wall clock has gone back since the item came due.
             self._horizon.put_task(task)
             return
-        action = task.options.get("on_max_defer", "run")
-        if reason and action != "run":
-            slot = slot._replace(action=action, reason=f"put off for longer than max_defer: {reason}")
+        if action != "run":
+            slot = slot._replace(action=action, reason=reason)
         elif slot.action == "run" and slot.next_run_us > 0 and self._passes_over(item, task, schedule, slot):
             slot = slot._replace(
                 action="skip", reason=f"the machine is under load: one slot in {self._load.stretch} runs"
@@ -299,6 +318,23 @@ class SchedulerActor(Actor):
         return over
 
     # Putting off.
+
+    def _blackout(self, item: Item, now: int) -> str:
+        """The blackout that the slot of a task must not start in; empty if there is none. It is looked at again when
+        that ends."""
+        if item.task is None:
+            return ""
+        windows = item.task.options.get("blackout")
+        if windows is None and not permissions.is_system(item.task.task_id):
+            windows = self._windows
+        if not windows:
+            return ""
+        covering = parse_blackout(tuple(windows), item.task.timezone).covering(now)
+        if covering is None:
+            return ""
+        end, text = covering
+        self._next_release = min(self._next_release, self.clock.monotonic() + (end - now) / SECOND)
+        return f"it is in the blackout {text}"
 
     def _gate(self, item: Item) -> str:
         """Why this item must not start now; empty if it may."""

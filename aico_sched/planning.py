@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from aico_sched.execution.strikes import StrikeRules
-from aico_sched.schedule import Schedule, ScheduleError, next_run, parse_schedule
+from aico_sched.schedule import Schedule, ScheduleError, next_run, parse_blackout, parse_schedule
 from aico_sched.schedule.instant import MAX_US
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import AFTER_RUN, NEVER, DueTask, Slot
@@ -38,7 +38,7 @@ MAX_QUEUED: Final = 1_000
 _LAST: Final = MAX_US - 367 * DAY
 """Slots after this moment, at the end of the calendar, are none: with their jitter they could not be written down."""
 
-_OF_TIME: Final = ("start_at", "end_at", "max_runs", "jitter", "catchup_window")
+_OF_TIME: Final = ("start_at", "end_at", "max_runs", "jitter", "catchup_window", "blackout")
 """Options that mean nothing to a task that runs by what happens."""
 
 _PRIORITIES: Final = {"maintenance": 80, "security": 80, "agency": 50}
@@ -162,6 +162,11 @@ def check_options(schedule: Schedule, options: Mapping[str, Any]) -> None:
             "interval; write interval:SECONDS, or leave fixed_delay out"
         )
         raise CommandError(ErrorCode.INVALID_SCHEDULE, message, field="fixed_delay", expression=schedule.expression)
+    if options.get("blackout"):
+        try:
+            parse_blackout(tuple(options["blackout"]), schedule.timezone)
+        except ScheduleError as error:
+            raise CommandError(ErrorCode.INVALID_MESSAGE, str(error), field="blackout", text=error.text) from error
     if schedule.kind in ("after", "failure"):
         for name in _OF_TIME:
             if options.get(name):

@@ -302,6 +302,7 @@ class SchedulerService:
                 breaker=breaker_rules(settings),
                 default_quiet=QuietHours.of_window(scheduler.quiet_hours, settings.timezone),
                 learned_quiet=lambda: learned_quiet_hours(settings),
+                blackout=scheduler.blackout,
             )
 
         return [

@@ -59,6 +59,8 @@ Misfire = Literal["latest", "all", "skip"]
 Overlap = Literal["skip", "queue", "cancel_previous", "allow"]
 Delivery = Literal["at_least_once", "at_most_once"]
 MaxDeferAction = Literal["run", "skip", "fail"]
+BlackoutAction = Literal["defer", "skip"]
+Windows = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=64)]], Field(max_length=32)]
 Environment = Literal["auto", "loop", "thread", "process", "cluster"]
 
 
@@ -140,6 +142,14 @@ class TaskOptions(Payload):
     fixed_delay: bool = Field(
         default=False, description="an interval counts from the end of the run before; only with interval:SECONDS"
     )
+    blackout: Windows | None = Field(
+        default=None,
+        description="local times in which no scheduled run starts: `[DAYS ]HH:MM-HH:MM` or `DATE..DATE`; the service's "
+        "`scheduler.blackout` if absent, none if empty",
+    )
+    on_blackout: BlackoutAction = Field(
+        default="defer", description="whether a slot in a blackout runs when that ends, or never"
+    )
     owner: Annotated[str, StringConstraints(max_length=limits.MAX_NAME_CHARS)] | None = None
     tags: Tags = Field(default_factory=list)
     # The last one: from here on the name is the field, not the module.
@@ -174,6 +184,7 @@ class TaskUpdate(TaskOptions):
     overlap: Overlap | None = None  # type: ignore[assignment]
     jitter: Seconds | None = None  # type: ignore[assignment]
     on_max_defer: MaxDeferAction | None = None  # type: ignore[assignment]
+    on_blackout: BlackoutAction | None = None  # type: ignore[assignment]
     delivery: Delivery | None = None  # type: ignore[assignment]
     environment: Environment | None = None  # type: ignore[assignment]
     tags: Tags | None = None  # type: ignore[assignment]

@@ -67,6 +67,13 @@ def task_options(
         float | None, _option(min=0, metavar="SECONDS", help="Longest a start is put off for lack of resources …")
     ] = None,
     on_max_defer: Annotated[str | None, _option(metavar="run|skip|fail", help="… and what happens then.")] = None,
+    blackout: Annotated[
+        list[str] | None,
+        _option(metavar="WINDOW", help="No start in it: '22:00-06:00', 'SAT,SUN 00:00-24:00'; may be given often."),
+    ] = None,
+    on_blackout: Annotated[
+        str | None, _option(metavar="defer|skip", help="Whether a slot in a blackout runs when that ends, or never.")
+    ] = None,
     delivery: Annotated[
         str | None, _option(metavar="at_least_once|at_most_once", help="Whether a run cut short by a crash runs again.")
     ] = None,

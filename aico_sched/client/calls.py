@@ -9,6 +9,7 @@ from pydantic import JsonValue, ValidationError
 from aico_sched.client.errors import from_validation, refusal
 from aico_sched.topics import names, views
 from aico_sched.topics.commands import (
+    BlackoutAction,
     Delivery,
     Environment,
     MaxDeferAction,
@@ -52,6 +53,8 @@ class Options(TypedDict, total=False):
     low_activity: bool | None
     max_defer: float | None
     on_max_defer: MaxDeferAction
+    blackout: list[str] | None
+    on_blackout: BlackoutAction
     delivery: Delivery
     start_at: datetime | str | None
     end_at: datetime | str | None

@@ -4,6 +4,7 @@ Every instant is an `int`: microseconds since the Unix epoch in UTC ("us"). Noth
 """
 
 from aico_sched.schedule.base import Schedule, ScheduleKind
+from aico_sched.schedule.blackout import Blackout, parse_blackout
 from aico_sched.schedule.caches import CacheStats
 from aico_sched.schedule.cron import CronSchedule
 from aico_sched.schedule.errors import ScheduleError, TimezoneError
@@ -22,6 +23,7 @@ from aico_sched.schedule.zones import load_zone
 __all__ = [
     "AfterSchedule",
     "AtSchedule",
+    "Blackout",
     "CacheStats",
     "CronSchedule",
     "Explanation",
@@ -40,6 +42,7 @@ __all__ = [
     "from_datetime",
     "load_zone",
     "next_run",
+    "parse_blackout",
     "parse_rfc3339",
     "parse_schedule",
     "to_datetime",

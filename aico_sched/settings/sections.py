@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from aico_sched.paths import absolute
 from aico_sched.quiet import QuietHours
-from aico_sched.schedule import ScheduleError, parse_schedule
+from aico_sched.schedule import ScheduleError, parse_blackout, parse_schedule
 from aico_sched.topics.commands import PositiveSeconds, TaskOptions
 
 DAY = 86_400.0
@@ -60,6 +60,7 @@ class SchedulerSettings(Section):
     timezone: str | None
     health_window: float = Field(ge=1, le=DAY)
     quiet_hours: str
+    blackout: list[str] = Field(max_length=32)
     priority_aging: float = Field(ge=0.001, le=DAY)
     default_timeout: float = Field(gt=0, le=30 * DAY)
     shutdown_grace: float = Field(ge=0, le=3_600)
@@ -89,6 +90,15 @@ class SchedulerSettings(Section):
     def _is_a_window(cls, window: str) -> str:
         QuietHours.of_window(window, "UTC")
         return window
+
+    @field_validator("blackout")
+    @classmethod
+    def _are_windows(cls, windows: list[str]) -> list[str]:
+        try:
+            parse_blackout(tuple(windows), "UTC")
+        except ScheduleError as error:
+            raise ValueError(str(error)) from error
+        return windows
 
     @field_validator("timezone")
     @classmethod

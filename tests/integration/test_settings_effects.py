@@ -81,6 +81,7 @@ ELSEWHERE = {
     "bus.unsigned_role": "bus/test_aico_bus.py",
     "bus.signature_window": "bus/test_aico_bus.py",
     "tasks.maintenance.key_rotation": "its class comes with an issue of its own",
+    "scheduler.blackout": "time/test_blackout.py",
     "scheduler.quiet_hours": "time/test_low_activity.py",
     "data.database": "data/test_access.py",
     "data.key_file": "data/test_access.py",

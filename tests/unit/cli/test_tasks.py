@@ -41,6 +41,8 @@ ALL_OPTIONS = {
     "--priority": ("priority", "0", 0),
     "--max-defer": ("max_defer", "7", 7.0),
     "--on-max-defer": ("on_max_defer", "skip", "skip"),
+    "--blackout": ("blackout", "22:00-06:00", ["22:00-06:00"]),
+    "--on-blackout": ("on_blackout", "skip", "skip"),
     "--delivery": ("delivery", "at_most_once", "at_most_once"),
     "--start-at": ("start_at", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),
     "--end-at": ("end_at", "2027-01-01T00:00:00Z", "2027-01-01T00:00:00Z"),

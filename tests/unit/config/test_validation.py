@@ -45,6 +45,7 @@ WRONG = [
     ("scheduler.stress_stretch", 0, "at least 1 and at most 1024"),
     ("scheduler.standby", "yes", "true or false"),
     ("scheduler.health_window", 0, "at least 1 and at most 86400"),
+    ("scheduler.blackout", ["25:00-26:00"], "is no time of day"),
     ("scheduler.quiet_hours", "2-5", "whole hours of the day as HH:00-HH:00"),
     ("execution.processes", 0, "a whole number or null, at least 1 and at most 1000"),
     ("sandbox.enabled", 1, "true or false"),
