@@ -16,6 +16,7 @@ from aico_sched.data.source import DataSource
 from aico_sched.execution.attempt import Attempt, GiveUp, broken, ended_unbegun, run_attempt
 from aico_sched.execution.environments import Environments, TaskLoader
 from aico_sched.execution.guard import LoopGuard
+from aico_sched.execution.pauses import Pauses
 from aico_sched.execution.stalls import Stall
 from aico_sched.histogram import Histogram
 from aico_sched.logs import described
@@ -42,6 +43,7 @@ from aico_sched.topics.internal import (
     BusRequest,
     Capacity,
     Empty,
+    Load,
     LoopStalled,
     QuietHoursLearned,
 )
@@ -80,6 +82,7 @@ class ExecutorActor(Actor):
         registry: Registry,
         environments: Environments,
         guard: LoopGuard,
+        pauses: Pauses,
         data_dir: Path,
         may_publish: Callable[[str, str, str], bool],
         *,
@@ -91,6 +94,8 @@ class ExecutorActor(Actor):
         super().__init__(clock)
         self._open_data = open_data
         self._registry, self._environments, self._guard = registry, environments, guard
+        self._pauses = pauses
+        self._refill, self._user_active = False, pauses.user_active
         self._data_dir, self._may_publish = data_dir, may_publish
         self._limit, self._grace = max_concurrent, shutdown_grace
         self._give_up = GiveUp(cancel_grace + BEYOND_RUNNERS, self._given_up)
@@ -120,6 +125,7 @@ class ExecutorActor(Actor):
         self._running = sum(attempt.begun for attempt in attempts)
         self._waiting.extend(attempt.start for attempt in attempts if not attempt.begun)
         self._guard.watch.start(self._stalled)
+        self.send(names.LOAD_ASK, Empty())
         self._announce()
 
     async def on_stop(self) -> None:
@@ -135,6 +141,18 @@ class ExecutorActor(Actor):
         gate = self._guard.gate
         self.effects.call(gate.shut if breaker.state == "open" else gate.open)
 
+    @handles(names.LOAD, Load)
+    def load(self, load: Load) -> None:
+        """What is for idle hours pauses at its next checkpoint while the user is there."""
+        self.effects.call(self._pauses.set_user_active, load.user_active)
+        self._user_active = load.user_active
+        self._refill = bool(self._pauses)
+
+    @handles(names.ATTEMPT_PAUSED, Empty)
+    def paused(self, _: Empty) -> None:
+        """A run has given up its place for a while."""
+        self._refill = True
+
     # Starting.
 
     @handles(names.ATTEMPTS_START, AttemptsStart)
@@ -142,11 +160,16 @@ class ExecutorActor(Actor):
         """Run these; what does not fit waits here, in order."""
         for row in batch.attempts:
             start = AttemptStart(*row)
-            if self._running < self._limit and not self._waiting:
+            if self._active < self._limit and not self._waiting:
                 self._spawn(start)
             else:
                 self._waiting.append(start)
                 self.effects.remember(start.execution_id, Attempt(start))
+
+    @property
+    def _active(self) -> int:
+        """Runs that have a place."""
+        return self._running - len(self._pauses)
 
     def _spawn(self, start: AttemptStart) -> None:
         if self._stop_at is not None:
@@ -231,16 +254,28 @@ class ExecutorActor(Actor):
         if self._ends:
             self.send(names.ATTEMPTS_ENDED, AttemptsEnded(self._ends))
             self._ends = []
-            while self._waiting and self._running < self._limit:
-                self._spawn(self._waiting.popleft())
-            self._announce()
+            self._refill = True
+        if self._refill:
+            self._refill = False
+            self._fill_places()
         if self._decisions:
             self.send(names.AUDIT, AuditLines(self._decisions, may_wait=True))
             self._decisions = []
 
-    def _announce(self) -> None:
+    def _fill_places(self) -> None:
+        """Places are free: for runs that pause, once the user is away, and for those that wait to begin."""
+        resumed = 0
+        if not self._user_active:
+            resumed = max(0, min(self._limit - self._active, len(self._pauses)))
+            self.effects.call(self._pauses.resume, resumed)
+        while self._waiting and self._active + resumed < self._limit:
+            self._spawn(self._waiting.popleft())
+        self._announce(resumed)
+
+    def _announce(self, resumed: int = 0) -> None:
         running = self._running + len(self._waiting)
-        self.send(names.CAPACITY, Capacity(self._limit, self.figures["ended"], running))
+        limit = self._limit + len(self._pauses) - resumed
+        self.send(names.CAPACITY, Capacity(limit, self.figures["ended"], running))
 
     @handles(names.CAPACITY_ASK, Empty)
     def capacity_asked(self, _: Empty) -> None:
@@ -321,7 +356,15 @@ class ExecutorActor(Actor):
             finally:
                 del attempt.replies[correlation_id]
 
-        hold = self._guard.gate.passed if start.environment in ("auto", "loop") else _unheld
+        guarded = self._guard.gate.passed if start.environment in ("auto", "loop") else _unheld
+
+        def paused() -> None:
+            effects.post(names.ATTEMPT_PAUSED, Empty())
+
+        async def hold() -> None:
+            await guarded()
+            if start.idle_only:
+                await self._pauses.passed(attempt, paused)
 
         def tell_quiet_hours(quiet: QuietHours | None) -> None:
             effects.post(names.QUIET_HOURS, QuietHoursLearned({} if quiet is None else quiet.plain()))
@@ -358,6 +401,7 @@ class ExecutorActor(Actor):
             "limit": self._limit,
             "running": self._running,
             "waiting": len(self._waiting),
+            "paused": len(self._pauses),
             "start_delay_ms_max": self._delay_ms_max,
             "seconds_total": self._seconds["total"],
             "seconds_max": self._seconds["max"],

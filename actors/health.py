@@ -96,7 +96,7 @@ class HealthActor(Actor):
         if now >= self._next_sample:
             self._next_sample = now + self._check_interval
             self._sample()
-        elif bool(self._load.not_idle) and not self._not_idle():
+        elif self._load.user_active and now >= self._user_idle_at:
             self._say_load(self._load)
         if now >= self._next_look:
             self._next_look = now + self._look_interval
@@ -111,7 +111,7 @@ class HealthActor(Actor):
 
     def wake_at(self) -> float:
         deadline = min((asked.deadline for asked in self._asked.values()), default=float("inf"))
-        if self._load.not_idle and not self._machine_not_idle:
+        if self._load.user_active:
             # What is for idle hours waits for the user to have been away for long enough.
             deadline = min(deadline, self._user_idle_at)
         return Flexible(min(self._next_sample, self._next_look, self._next_keep, deadline), deadline)
@@ -131,7 +131,8 @@ class HealthActor(Actor):
     def _say_load(self, load: Load) -> None:
         """Tell the others; whether it is idle, and the stretch, as they are now."""
         why = self._not_idle()
-        self._load = load._replace(idle=not why, not_idle=why, stretch=self._stress.stretch)
+        active = self.clock.monotonic() < self._user_idle_at
+        self._load = load._replace(idle=not why, not_idle=why, stretch=self._stress.stretch, user_active=active)
         self.send(names.LOAD, self._load)
 
     def _not_idle(self) -> str:
@@ -144,7 +145,7 @@ class HealthActor(Actor):
         """The user is here: what is for idle hours makes way at once."""
         self.figures["activities"] += 1
         self._user_idle_at = self.clock.monotonic() + self._user_idle_after
-        if self._load.idle and self._user_idle_after > 0:
+        if not self._load.user_active and self._user_idle_after > 0:
             self._say_load(self._load)
 
     @handles(names.LOAD_ASK, Empty)

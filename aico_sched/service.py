@@ -23,6 +23,7 @@ from aico_sched.bus_wiring import BusSide, PrivateBus
 from aico_sched.clock import Clock, SystemClock
 from aico_sched.data.source import DataSource
 from aico_sched.execution.environments import Environments
+from aico_sched.execution.pauses import Pauses
 from aico_sched.health import Thresholds
 from aico_sched.host import HostSampler, PsutilSampler
 from aico_sched.quiet import QuietHours
@@ -239,6 +240,7 @@ class SchedulerService:
         boot_id = f"{clock.now_us():014x}{secrets.token_hex(3)}"
         arrangements = Arrangements(settings)
         guard = make_guard(settings, STOP_ORDER, real_time=isinstance(clock, SystemClock))
+        pauses = Pauses(clock, scheduler.longest_pause)
         environments = self._environments = make_environments(settings, guard.watch)
         claim_ids = iter(range(0, 2**62, 2**32))
 
@@ -283,6 +285,7 @@ class SchedulerService:
                 Classes(registry()),
                 environments,
                 guard,
+                pauses,
                 settings.data_dir / "task_data",
                 self._rules.may_publish,
                 max_concurrent=scheduler.max_concurrent_tasks,

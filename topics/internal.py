@@ -157,6 +157,7 @@ class AttemptStart(NamedTuple):
     limits: dict[str, Any] | None = None
     resources: dict[str, float] | None = None
     cause: dict[str, Any] | None = None
+    idle_only: bool = False
 
 
 class AttemptsStart(NamedTuple):
@@ -291,6 +292,7 @@ class Load(NamedTuple):
     constrained: str
     not_idle: str = ""
     stretch: int = 1
+    user_active: bool = False
 
 
 class LoopStalled(NamedTuple):

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from aico_sched.clock import Clock, Timeout, Timer
+from aico_sched.clock import Clock, Timer
+from aico_sched.execution.deadline import Deadline
 from aico_sched.execution.environments import Environments, Job, RemoteFailure, TaskLoader
 from aico_sched.execution.failures import permanent_of, tail, type_name
 from aico_sched.execution.retry import next_attempt_in
@@ -37,13 +38,15 @@ RESULT_LEVELS = limits.MAX_NESTING - 5
 class Attempt:
     """An attempt as the executor remembers it; `begun` is false while it waits for a place. `end_as` is set when
     somebody asked for its end: (outcome, reason). `replies` are what its requests wait for, by correlation id.
-    `insist`, while it runs, is to be called along with the cancellation that asks for its end."""
+    `insist`, while it runs, is to be called along with the cancellation that asks for its end; `deadline` is when it
+    ends by itself."""
 
     start: AttemptStart
     begun: bool = False
     end_as: tuple[str, str] | None = None
     replies: dict[str, "asyncio.Future[dict[str, Any]]"] = field(default_factory=dict)
     insist: Callable[[], None] | None = None
+    deadline: Deadline | None = None
 
 
 class TaskFailed(Exception):
@@ -68,7 +71,7 @@ async def run_attempt(
     structlog.contextvars.bind_contextvars(
         task_id=start.task_id, execution_id=start.execution_id, attempt=start.attempt
     )
-    deadline: Timeout | None = None
+    deadline: Deadline | None = None
     slots: asyncio.Semaphore | None = None
     try:
         _check_permission(start)
@@ -79,7 +82,8 @@ async def run_attempt(
         with _insisting(
             attempt, clock, give_up.after, lambda: give_up.call(_given_up(attempt, started_us, clock, draw, job))
         ):
-            async with clock.timeout(start.timeout) as deadline:
+            async with Deadline(clock, start.timeout, attempt.insist) as deadline:
+                attempt.deadline = deadline
                 result = await runner.run(job)
         if not result.success:
             raise TaskFailed(result.message or "the task said that it failed")
@@ -118,7 +122,7 @@ def _insisting(attempt: Attempt, clock: Clock, patience: float, give_up: Callabl
     every second from then on, and given up after `patience` seconds."""
     task = asyncio.current_task()
     assert task is not None
-    timer: Timer
+    timer: Timer | None = None
     last: float | None = None
 
     def again() -> None:
@@ -134,16 +138,15 @@ def _insisting(attempt: Attempt, clock: Clock, patience: float, give_up: Callabl
 
     def begin() -> None:
         nonlocal timer
-        if last is None:
-            timer.cancel()
+        if timer is None:
             timer = clock.call_at(clock.monotonic() + INSIST_EVERY, again)
 
-    timer = clock.call_at(clock.monotonic() + attempt.start.timeout + INSIST_EVERY, again)
     attempt.insist = begin
     try:
         yield
     finally:
-        timer.cancel()
+        if timer is not None:
+            timer.cancel()
         attempt.insist = None
 
 

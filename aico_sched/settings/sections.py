@@ -54,6 +54,7 @@ class SchedulerSettings(Section):
     idle_threshold_memory: Percent
 
     user_idle_after: float = Field(ge=0, le=DAY)
+    longest_pause: float = Field(ge=0, le=30 * DAY)
     stress_after: int = Field(ge=1, le=10_000)
     stress_stretch: int = Field(ge=1, le=1_024)
     standby: bool

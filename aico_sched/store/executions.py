@@ -103,6 +103,7 @@ class Executions:
                 options.get("limits"),
                 options.get("resources"),
                 cause,
+                bool(options.get("idle_only")),
             )
         )
         self.event(

@@ -49,6 +49,7 @@ ELSEWHERE = {
     "scheduler.log_level": "test_cli.py: it is the process's, not the embedded service's",
     "scheduler.log_format": "test_cli.py",
     "scheduler.health_window": "test_health.py",
+    "scheduler.longest_pause": "time/test_pauses.py",
     "scheduler.user_idle_after": "time/test_idle.py",
     "scheduler.stress_after": "time/test_stress.py",
     "scheduler.stress_stretch": "time/test_stress.py",

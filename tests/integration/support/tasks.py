@@ -107,6 +107,23 @@ class Raises(BaseTask):
         raise kinds[context.config.kind]("as it was told")
 
 
+class Paces(BaseTask):
+    """Takes a step each second, with a checkpoint, and tells how many it has taken."""
+
+    name = "user.paces"
+
+    class Config(BaseModel):
+        model_config = ConfigDict(frozen=True, extra="forbid")
+
+        steps: int
+
+    async def execute(self, context: TaskContext[Config]) -> TaskResult:
+        for step in range(context.config.steps):
+            await context.sleep(1.0)
+            await context.progress(None, str(step + 1))
+        return TaskResult.ok()
+
+
 class Progresses(BaseTask):
     """Reports its progress."""
 

@@ -41,6 +41,7 @@ WRONG = [
     ("scheduler.timezone", "Europe", "IANA time zone"),
     ("scheduler.timezone", "../etc/passwd", "IANA time zone"),
     ("scheduler.user_idle_after", -1, "at least 0 and at most 86400"),
+    ("scheduler.longest_pause", -1, "at least 0 and at most 2592000"),
     ("scheduler.stress_after", 0, "at least 1 and at most 10000"),
     ("scheduler.stress_stretch", 0, "at least 1 and at most 1024"),
     ("scheduler.standby", "yes", "true or false"),
