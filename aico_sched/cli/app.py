@@ -11,6 +11,7 @@ from aico_sched.cli import (
     audit,
     contract,
     executions,
+    lint,
     live,
     offline,
     service,
@@ -33,6 +34,7 @@ PARTS = (
     executions,
     audit,
     offline,
+    lint,
     contract,
 )
 for part in PARTS:

@@ -69,6 +69,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, 
 async def crashing(tmp_path: Path, work: Any) -> AsyncIterator[tuple[SchedulerService, SchedulerClient, Faults]]:
     faults = Faults()
     settings = Settings.load(
+        sandbox__enabled=False,
         environ={"AICO_SCHED_DATA_DIR": str(tmp_path / "data")},
         scheduler__max_cpu_percent=100,
         scheduler__max_memory_percent=100,

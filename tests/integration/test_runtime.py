@@ -57,6 +57,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings.load(
+        sandbox__enabled=False,
         environ={"AICO_SCHED_DATA_DIR": str(tmp_path / "data")},
         scheduler__max_cpu_percent=100,
         scheduler__max_memory_percent=100,

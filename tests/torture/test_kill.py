@@ -54,6 +54,8 @@ async def service(tmp_path: Path) -> AsyncIterator[asyncio.subprocess.Process]:
         "AICO_SCHED_BUS__PUBLISH_PORT": "0",
         "AICO_SCHED_BUS__SUBSCRIBE_PORT": "0",
         "AICO_SCHED_SCHEDULER__TASK_MODULES": '["witness_tasks"]',
+        # The witness writes outside its own folder.
+        "AICO_SCHED_SANDBOX__ENABLED": "false",
         "AICO_SCHED_SCHEDULER__MAX_CPU_PERCENT": "100",
         "AICO_SCHED_SCHEDULER__MAX_MEMORY_PERCENT": "100",
     }
