@@ -121,6 +121,7 @@ class BridgeActor(Actor):
         self._unsent: deque[tuple[str, bytes]] = deque()
         self._asked: list[Audit] = []
         self._refused: list[Audit] = []
+        self._stop_by = 0.0
         self._refilled = False
         self._quiet = False
         self._next_activity = 0.0
@@ -144,7 +145,7 @@ class BridgeActor(Actor):
         if self._endpoint is None:
             return
         try:
-            if self._quiet:
+            if self._quiet and not self._unsent:
                 # Its echo comes back when all that was sent before it has reached the broker.
                 await self._endpoint.ready(FLUSH_TIMEOUT)
         except OSError as error:
@@ -364,8 +365,12 @@ class BridgeActor(Actor):
         while self._unsent and self._endpoint.send(*self._unsent[0]):
             self._unsent.popleft()
 
+    def begin_stop(self) -> None:
+        self._stop_by = self.clock.monotonic() + FLUSH_TIMEOUT
+
     def may_stop(self) -> bool:
-        return not self._unsent
+        # What a bus that is gone does not take is an event, which goes out at the next start.
+        return not self._unsent or self.clock.monotonic() >= self._stop_by
 
     def report(self) -> dict[str, Any]:
         return {**self.figures, "unsent": len(self._unsent)}

@@ -4,6 +4,7 @@ The messages are read with a protobuf definition of their own here, so that a mi
 """
 
 import asyncio
+import random
 import threading
 import time
 import uuid
@@ -59,9 +60,11 @@ AicoMessage = _aico_message()
 
 
 class AicoBroker:
-    """An XSUB/XPUB proxy in a thread of its own, with CURVE and without any authentication."""
+    """An XSUB/XPUB proxy in a thread of its own, with CURVE and without any authentication. It loses the part `drop`
+    of all messages; `lost` counts them."""
 
-    def __init__(self) -> None:
+    def __init__(self, drop: float = 0.0) -> None:
+        self._drop, self.lost = drop, 0
         public, self._secret = zmq.curve_keypair()
         self.public = public.decode()
         self._context: zmq.Context[Any] = zmq.Context()
@@ -99,9 +102,26 @@ class AicoBroker:
             socket.setsockopt(zmq.CURVE_SECRETKEY, self._secret)
         self._ports = tuple(socket.bind_to_random_port("tcp://127.0.0.1") for socket in (frontend, backend))
         self._bound.set()
-        zmq.proxy_steerable(frontend, backend, None, control)
+        if self._drop:
+            self._relay(frontend, backend, control)
+        else:
+            zmq.proxy_steerable(frontend, backend, None, control)
         for socket in (frontend, backend, control):
             socket.close()
+
+    def _relay(self, frontend: Any, backend: Any, control: Any) -> None:
+        draw, poller = random.Random(1), zmq.Poller()
+        for socket in (frontend, backend, control):
+            poller.register(socket, zmq.POLLIN)
+        while control not in (ready := dict(poller.poll())):
+            if backend in ready:
+                frontend.send_multipart(backend.recv_multipart())
+            if frontend in ready:
+                message = frontend.recv_multipart()
+                if draw.random() < self._drop:
+                    self.lost += 1
+                else:
+                    backend.send_multipart(message)
 
 
 class AicoClient:
