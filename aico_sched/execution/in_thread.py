@@ -1,6 +1,7 @@
 """The environment `thread`: a blocking task in a thread of a bounded pool; a coroutine there on a loop of its own."""
 
 import asyncio
+import sys
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -10,6 +11,9 @@ from aico_sched.execution.relay import relayed
 from aico_sched.execution.thread_pool import ThreadPool, Work
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.blocking import BlockingContext, BlockingTask
+
+SWITCH_EVERY = 0.001
+"""Seconds for which a thread may keep the interpreter when another wants it; Python's own default is 0.005."""
 
 LEAST_LOOK = 0.05
 """Seconds between two looks at a thread's processor time."""
@@ -31,7 +35,8 @@ class ThreadRunner:
         self._size, self._grace = size, cancel_grace
         self.slots = asyncio.Semaphore(size)
         self._pool = ThreadPool()
-        self._runs = self._given_up = 0
+        self._runs = self._given_up = self._working = 0
+        self._usual = 0.0
 
     async def run(self, job: Job) -> TaskResult:
         task_class = job.task_class()
@@ -44,12 +49,23 @@ class ThreadRunner:
             job.ports = relayed(job.ports, loop)
             body = _OwnLoop(task_class, job)
         self._runs += 1
+        self._quicken(1)
         work = self._pool.start(body)
         try:
             return TaskResult.of(await self._wait(work, body, job))
         finally:
-            job.usage["cpu_seconds"] = work.cpu_seconds
+            self._quicken(-1)
+            job.usage["cpu_seconds"] = round(work.cpu_seconds, 6)
             context.flush_progress()
+
+    def _quicken(self, change: int) -> None:
+        """While threads work, let the loop have the interpreter back within a millisecond instead of five."""
+        self._working += change
+        if self._working == 1 and change > 0:
+            self._usual = sys.getswitchinterval()
+            sys.setswitchinterval(min(self._usual, SWITCH_EVERY))
+        elif self._working == 0:
+            sys.setswitchinterval(self._usual)
 
     async def _wait(self, work: Work, body: _Body, job: Job) -> Any:
         limit = (job.start.limits or {}).get("cpu_seconds")

@@ -25,6 +25,7 @@ from aico_sched.execution.child.wire import (
     Returned,
     read_from_parent,
 )
+from aico_sched.execution.courtesy import give_way
 from aico_sched.execution.failures import permanent_of, tail, type_name
 from aico_sched.execution.sandbox.apply import restrict
 from aico_sched.execution.sandbox.policy import Limits, Policy
@@ -44,6 +45,7 @@ async def serve(descriptor: socket.socket) -> None:
     job = await read_from_parent(reader)
     if not isinstance(job, Job | CallFunction):
         return
+    give_way()
     work = _run(job, pipe) if isinstance(job, Job) else _call(job, pipe)
     running = asyncio.create_task(_to_its_end(work))
     listening = asyncio.create_task(_listen(reader, pipe, running))

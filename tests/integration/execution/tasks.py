@@ -1,6 +1,7 @@
 """Task classes for the tests of environments: they block, burn, swallow and meet threading events of the test."""
 
 import asyncio
+import os
 import threading
 import time
 from typing import Any, ClassVar
@@ -141,6 +142,15 @@ class Counts(BaseTask):
         while not context.config.times or spot.count < context.config.times:
             await context.checkpoint()
             spot.count += 1
+
+
+class Nice(BaseTask):
+    """Says with what priority it runs."""
+
+    name = "maintenance.nice"
+
+    async def execute(self, context: TaskContext[Any]) -> dict[str, Any]:
+        return {"pid": os.getpid(), "nice": os.getpriority(os.PRIO_PROCESS, 0)}
 
 
 class BurnsLoop(BaseTask):

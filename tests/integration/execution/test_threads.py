@@ -1,7 +1,10 @@
 """The environment `thread`, in a real service."""
 
 import asyncio
+import sys
 from typing import Any
+
+import pytest
 
 from aico_sched.topics import names
 from tests.integration.execution.conftest import FAR, reached
@@ -24,6 +27,18 @@ async def test_a_coroutine_in_a_thread_reaches_the_service_from_its_own_loop(beg
     done = await run.ran("maintenance.moved")
     assert done.result["data"] == {"thread": "aico-sched-task"}
     assert done.progress["message"] == "half"
+
+
+async def test_the_loop_gets_the_interpreter_back_sooner_while_threads_work(begin: Any, spot: Spot) -> None:
+    usual = sys.getswitchinterval()
+    run = await begin()
+    await run.client.create("maintenance.deaf", FAR, config=AT)
+    execution = (await run.client.trigger("maintenance.deaf")).execution_id
+    await reached(spot)
+    assert sys.getswitchinterval() == pytest.approx(0.001)
+    spot.go.set()
+    await run.finished(execution)
+    assert sys.getswitchinterval() == pytest.approx(usual)
 
 
 async def test_the_option_of_a_task_wins_over_its_class(begin: Any) -> None:
