@@ -17,6 +17,7 @@ from aico_sched.execution.attempt import Attempt, GiveUp, broken, ended_unbegun,
 from aico_sched.execution.environments import Environments, TaskLoader
 from aico_sched.execution.guard import LoopGuard
 from aico_sched.execution.pauses import Pauses
+from aico_sched.execution.powers import Post, Replies
 from aico_sched.execution.stalls import Stall
 from aico_sched.histogram import Histogram
 from aico_sched.logs import described
@@ -25,6 +26,7 @@ from aico_sched.runtime.actor import Actor, Child, handles
 from aico_sched.security import permissions
 from aico_sched.tasks.base import PermanentError
 from aico_sched.tasks.context import TaskPorts
+from aico_sched.tasks.powers import Powers
 from aico_sched.topics import names
 from aico_sched.topics.errors import ErrorCode
 from aico_sched.topics.internal import (
@@ -71,7 +73,7 @@ class ExecutorActor(Actor):
     """Every attempt is a child task, so it outlives a crash of this actor; its end comes back as a message.
 
     `may_publish` tells whether a role, of a creator by name, may publish a topic. `open_data` opens AICO's data for the
-    tasks that may see it.
+    tasks that may see it. `make_powers` makes what else an attempt may do.
     """
 
     name = "executor"
@@ -90,9 +92,10 @@ class ExecutorActor(Actor):
         shutdown_grace: float,
         cancel_grace: float,
         open_data: Callable[[], AbstractAsyncContextManager[DataSource]] | None = None,
+        make_powers: Callable[[AttemptStart, Replies, Post], Powers] | None = None,
     ) -> None:
         super().__init__(clock)
-        self._open_data = open_data
+        self._open_data, self._make_powers = open_data, make_powers
         self._registry, self._environments, self._guard = registry, environments, guard
         self._pauses = pauses
         self._refill, self._user_active = False, pauses.user_active
@@ -378,11 +381,13 @@ class ExecutorActor(Actor):
             hold,
             open_data=self._open_data if may & {"database.system", "memory"} else None,
             tell_quiet_hours=tell_quiet_hours if "learning" in may else None,
+            powers=None if self._make_powers is None else self._make_powers(start, attempt.replies, effects.post),
         )
 
+    @handles(names.TASK_WRITTEN, BusReply)
     @handles(names.BUS_REPLY, BusReply)
     def replied(self, reply: BusReply) -> None:
-        """The answer to a task's request; too late for one that has given up."""
+        """The answer to a task's request, or to its change of a table; too late for one that has given up."""
         child = self.effects.children.get(reply.execution_id)
         future = child.info.replies.get(reply.correlation_id) if child is not None else None
         if future is not None:

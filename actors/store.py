@@ -12,6 +12,7 @@ from aico_sched.planning import Defaults, WantedTask
 from aico_sched.runtime.actor import Actor, answers, handles
 from aico_sched.runtime.cell import TryAgain
 from aico_sched.schedule import format_rfc3339
+from aico_sched.store import task_writes
 from aico_sched.store.alerts import Alerts
 from aico_sched.store.attempts import Attempts
 from aico_sched.store.audit import WAITING_LIMIT
@@ -40,6 +41,7 @@ from aico_sched.topics.internal import (
     Audit,
     AuditLines,
     BreakerChanged,
+    BusReply,
     ClockSetBack,
     DueChanged,
     DueLoad,
@@ -55,6 +57,7 @@ from aico_sched.topics.internal import (
     SlotsClaim,
     SlotsClaimed,
     SlotsDeferred,
+    TaskWrite,
 )
 
 REFILL_CHUNK = 200
@@ -332,6 +335,14 @@ class StoreActor(Actor):
         """Keep an attempt's latest progress."""
         self._begin()
         self._executions.progressed(progress)
+
+    @handles(names.TASK_WRITE, TaskWrite)
+    def task_write(self, wanted: TaskWrite) -> None:
+        """Make a task's change; it is told when the change is durable."""
+        self._begin()
+        assert self._database is not None
+        result = task_writes.apply(self._database, wanted.sql, wanted.parameters, may_touch_ours=wanted.system)
+        self.send(names.TASK_WRITTEN, BusReply(wanted.execution_id, wanted.call_id, result))
 
     # Events, audit, alerts.
 

@@ -2,19 +2,25 @@
 
 import asyncio
 
+from aico_sched.clock import Clock
 from aico_sched.cpus import usable_cpus
 from aico_sched.execution.child.runner import ProcessRunner, SandboxRules
 from aico_sched.execution.environments import Runner
+from aico_sched.execution.powers import Post, Replies, ServicePowers
+from aico_sched.execution.queries import Queries
 from aico_sched.execution.sandbox.policy import Limits
+from aico_sched.security.database_key import database_key
 from aico_sched.security.permissions import namespace
 from aico_sched.settings import Settings
+from aico_sched.tasks.powers import Powers
 from aico_sched.tasks.user_code import CATEGORIES
+from aico_sched.topics.internal import AttemptStart
 
 SANDBOX = "sandbox"
 """The environment nobody chooses: what runs in it has to."""
 
 
-def process_runners(settings: Settings) -> dict[str, Runner]:
+def process_runners(settings: Settings) -> dict[str, ProcessRunner]:
     """The runners by environment; together they run no more processes than the settings say."""
     slots = asyncio.Semaphore(settings.execution.processes or max(2, usable_cpus()))
     grace = settings.execution.cancel_grace
@@ -32,3 +38,25 @@ def process_runners(settings: Settings) -> dict[str, Runner]:
 def is_sandboxed(settings: Settings, task_class: str) -> bool:
     """Whether the code of a class runs only in the sandbox: nobody vouches for what lies in a user's namespace."""
     return settings.sandbox.enabled and namespace(task_class) in CATEGORIES
+
+
+class PowerSource:
+    """Makes what runs may do. `own_database` is false where the database is somebody else's connection.
+    `processes` is the runner that also works out functions."""
+
+    def __init__(self, settings: Settings, clock: Clock, processes: Runner, *, own_database: bool) -> None:
+        assert isinstance(processes, ProcessRunner)
+        self._clock, self._calculator = clock, processes
+        self._network = frozenset(settings.sandbox.allow_network)
+        key_file = settings.store.key_file or settings.data_dir / "keys" / "database.key"
+        self.queries = Queries(settings.database_path, lambda: database_key(key_file)) if own_database else None
+
+    def make(self, start: AttemptStart, replies: Replies, post: Post) -> Powers:
+        """The powers of one attempt."""
+        network = bool(self._network & {start.task_id, "*"})
+        return ServicePowers(start, replies, post, self._clock, self.queries, self._calculator, network=network)
+
+    async def close(self) -> None:
+        """End the readers of the database."""
+        if self.queries is not None:
+            await self.queries.close()

@@ -26,6 +26,7 @@ from aico_sched.execution.environments import Environments
 from aico_sched.execution.pauses import Pauses
 from aico_sched.health import Thresholds
 from aico_sched.host import HostSampler, PsutilSampler
+from aico_sched.process_wiring import PowerSource
 from aico_sched.quiet import QuietHours
 from aico_sched.runtime.cell import Fault
 from aico_sched.runtime.router import Router
@@ -97,6 +98,7 @@ class SchedulerService:
         self._router: Router | None = None
         self._supervisor: Supervisor | None = None
         self._environments: Environments | None = None
+        self._powers: PowerSource | None = None
         self._stop_asked = asyncio.Event()
         self._rules = AccessRules.load()
         self._bus = BusSide(settings, self._rules, self._clock, bus)
@@ -162,6 +164,9 @@ class SchedulerService:
         if self._environments is not None:
             environments, self._environments = self._environments, None
             await environments.close()
+        if self._powers is not None:
+            powers, self._powers = self._powers, None
+            await powers.close()
         if self._router is not None:
             self._router.close()
             self._router = None
@@ -242,6 +247,9 @@ class SchedulerService:
         guard = make_guard(settings, STOP_ORDER, real_time=isinstance(clock, SystemClock))
         pauses = Pauses(clock, scheduler.longest_pause)
         environments = self._environments = make_environments(settings, guard.watch)
+        powers = self._powers = PowerSource(
+            settings, clock, environments.runner("process"), own_database=self._own_store
+        )
         claim_ids = iter(range(0, 2**62, 2**32))
 
         def registry() -> TaskRegistry:
@@ -292,6 +300,7 @@ class SchedulerService:
                 shutdown_grace=scheduler.shutdown_grace,
                 cancel_grace=settings.execution.cancel_grace,
                 open_data=self._open_data,
+                make_powers=powers.make,
             )
 
         def scheduling() -> SchedulerActor:

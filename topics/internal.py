@@ -368,6 +368,17 @@ class QuietHoursLearned(NamedTuple):
     quiet: dict[str, Any]
 
 
+class TaskWrite(NamedTuple):
+    """Executor → store: a task's change to a table; answered with a `BusReply` of `{changed}`, `{refused}` or
+    `{failed}` once it is durable. `system` allows the scheduler's own tables."""
+
+    execution_id: str
+    call_id: str
+    sql: str
+    parameters: list[Any]
+    system: bool
+
+
 class Heartbeat(NamedTuple):
     """Store → bridge: publish that the service is here; `sequences` holds each topic's newest `seq`."""
 

@@ -144,6 +144,10 @@ class Environments:
         """The environments there are."""
         return tuple(self._runners)
 
+    def runner(self, name: str) -> Runner:
+        """The runner of an environment. Raises KeyError."""
+        return self._runners[name]
+
     def report(self) -> dict[str, Any]:
         """Each runner's figures, by environment."""
         return {name: runner.report() for name, runner in self._runners.items()}

@@ -3,9 +3,10 @@
 from aico_sched.execution.retry import is_permanent
 from aico_sched.tasks.base import BaseTask, PermanentError
 from aico_sched.tasks.errors import InvalidTaskConfig
+from aico_sched.tasks.powers import NotPermitted
 from aico_sched.topics import limits
 
-PERMANENT = (ValueError, TypeError, PermanentError, InvalidTaskConfig)
+PERMANENT = (ValueError, TypeError, PermanentError, InvalidTaskConfig, NotPermitted)
 """Errors after which the same attempt would fail the same way (the seeds' rule)."""
 
 

@@ -24,8 +24,8 @@ _ROLES: Final = frozenset({"admin", "operator", "module", "service", "observer"}
 
 _OWN: Final = frozenset({"files.own", "bus.publish", "bus.request"})
 _CAPABILITIES: Final = {
-    SYSTEM: _OWN | {"files.system", "database.system"},
-    LEARNING: _OWN | {"learning", "memory"},
+    SYSTEM: _OWN | {"files.system", "database.system", "database.read", "database.write", "http"},
+    LEARNING: _OWN | {"learning", "memory", "database.read", "database.write", "http"},
     OUTGOING: _OWN | {"http"},
     RESTRICTED: _OWN,
 }
@@ -83,7 +83,8 @@ def _decide(role: str, task_id: str, task_class: str, verb: str) -> Decision:
 
 def capabilities(task_id: str, task_class: str | None = None) -> frozenset[str]:
     """What a task may use: some of `files.own`, `files.system`, `bus.publish`, `bus.request`, `database.system`,
-    `learning`, `memory`.
+    `database.read`, `database.write`, `http`, `learning`, `memory`. Of the database, system tasks may use
+    all, the others what is not the scheduler's own.
 
     With `task_class`, only what both names allow: a user's class gains nothing from a system task's id. Generic
     classes (`bus.*`) are what their task's id makes them.

@@ -150,6 +150,24 @@ class Database:
         self._fence = self.run("take_lease", (holder,))[0][0]
         self.commit()
 
+    def run_text(self, sql: str, parameters: Sequence[Any]) -> int:
+        """Run a statement that is not one of ours and return how many rows it changed."""
+        try:
+            return int(self._connection.execute(sql, tuple(parameters)).rowcount)
+        except ValueError as error:
+            raise translate(error) from error
+        except BaseException as error:
+            _reraise_panic(error)
+            raise
+
+    def plan(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        """The program SQLite would run for a statement, as EXPLAIN shows it."""
+        return self._raw(f"EXPLAIN {sql}", tuple(parameters))
+
+    def roots(self) -> dict[int, str]:
+        """The table of each root page, its indexes' too."""
+        return dict(self._raw("SELECT rootpage, tbl_name FROM sqlite_master"))
+
     def begin(self) -> None:
         """Start a write transaction, unless one is open. Raises `StoreBusy` while somebody else's is, `LeaseLost` when
         another process has taken over."""

@@ -3,15 +3,20 @@
 from aico_sched.tasks.base import BaseTask, EmptyConfig, PermanentError, TaskResult, TransientError
 from aico_sched.tasks.blocking import BlockingContext, BlockingTask
 from aico_sched.tasks.context import TaskContext, TaskPorts
+from aico_sched.tasks.powers import DatabaseFailed, DatabaseRefused, NotPermitted, TooMuchData
 
 __all__ = [
     "BaseTask",
     "BlockingContext",
     "BlockingTask",
+    "DatabaseFailed",
+    "DatabaseRefused",
     "EmptyConfig",
+    "NotPermitted",
     "PermanentError",
     "TaskContext",
     "TaskPorts",
     "TaskResult",
+    "TooMuchData",
     "TransientError",
 ]

@@ -2,12 +2,12 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import structlog
 from pydantic import BaseModel
@@ -17,8 +17,13 @@ from structlog.typing import FilteringBoundLogger
 from aico_sched.clock import Clock, Timer
 from aico_sched.data.source import DataSource
 from aico_sched.quiet import QuietHours
+from aico_sched.tasks.http import TaskHttp
 from aico_sched.tasks.plain import plain_copy
+from aico_sched.tasks.powers import NotPermitted, Powers
 from aico_sched.topics import limits, names
+
+if TYPE_CHECKING:
+    import anyio
 
 PROGRESS_INTERVAL = 0.1
 """Seconds between two progress reports of one run; what comes faster is coalesced."""
@@ -38,7 +43,8 @@ class TaskPorts:
     TimeoutError when no reply came in time. `hold` returns at once, or when a paused run may go on.
     `probe_database` writes and reads a row and returns what it measured; None where there is no database.
     `open_data` opens AICO's data for the length of a block; None for tasks that may not see it. `tell_quiet_hours`
-    hands the scheduler a prediction, or None to take it back; None for tasks that may not.
+    hands the scheduler a prediction, or None to take it back; None for tasks that may not. `powers` are what else a run
+    may do; None where there is no service.
     """
 
     clock: Clock
@@ -49,6 +55,7 @@ class TaskPorts:
     probe_database: Callable[[], Awaitable[dict[str, Any]]] | None = None
     open_data: Callable[[], AbstractAsyncContextManager[DataSource]] | None = None
     tell_quiet_hours: Callable[[QuietHours | None], None] | None = None
+    powers: Powers | None = None
 
 
 def public_topic(topic: str) -> str:
@@ -261,6 +268,66 @@ class TaskContext(Generic[ConfigT]):
         if self._ports.tell_quiet_hours is None:
             raise PermissionError(f"{self.task_id} may not tell the scheduler when the user is away")
         self._ports.tell_quiet_hours(quiet)
+
+    def _require(self, capability: str, what: str) -> Powers:
+        powers = self._ports.powers
+        if powers is None or capability not in powers.capabilities:
+            self.refused(what)
+            raise NotPermitted(self.task_id, what)
+        return powers
+
+    def refused(self, what: str) -> None:
+        """Write into the audit trail that the run tried `what` and was refused."""
+        if self._ports.powers is not None:
+            self._ports.powers.refused(str(what)[:_MAX_MESSAGE_CHARS])
+
+    async def query(self, sql: str, parameters: Sequence[Any] = (), timeout: float = 10.0) -> list[dict[str, Any]]:
+        """The rows of one SELECT on the service's database, by column name; at most 10,000.
+
+        It is answered by another process, which is ended after `timeout` seconds: TimeoutError. For system tasks, and
+        for tasks of the agency on tables that are not the scheduler's own. Raises `NotPermitted`, `DatabaseRefused`,
+        `TooMuchData`, and `DatabaseFailed` for what SQLite refuses.
+        """
+        return await self._require("database.read", "read the database").query(sql, parameters, timeout)
+
+    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Change rows of one table of the service's database (INSERT, REPLACE, UPDATE, DELETE) and say how many;
+        durable when it returns. Short by what is allowed: no SELECT in it. Permissions and errors as of `query`."""
+        return await self._require("database.write", "change the database").execute(sql, parameters)
+
+    async def run_cpu(self, function: Callable[..., Any], *arguments: Any, timeout: float | None = None) -> Any:
+        """What a function returns, worked out in a process of its own, which ends after `timeout` seconds:
+        TimeoutError.
+
+        The function stands at the top level of a module and takes and returns plain data (what JSON can hold). What it
+        raises arrives as `RemoteFailure`. In a run that has a process to itself it is called in a thread there.
+        """
+        if self._ports.powers is None:
+            async with asyncio.timeout(timeout):
+                return await asyncio.to_thread(function, *arguments)
+        return await self._ports.powers.run_cpu(function, arguments, timeout)
+
+    @property
+    def http(self) -> TaskHttp:
+        """HTTP requests with a deadline and a largest answer; `NotPermitted` for tasks without the right to it."""
+        return TaskHttp(lambda: self._require("http", "use the network"))
+
+    @property
+    def files(self) -> "anyio.Path":
+        """The task's own folder, `data_dir`, with methods to be awaited (`anyio.Path`)."""
+        import anyio  # noqa: PLC0415
+
+        return anyio.Path(self.data_dir)
+
+    async def open(self, name: str | Path, mode: str = "r", **options: Any) -> Any:
+        """A file as `anyio.open_file` opens it, for `async with await context.open(…)`; relative names lie in the
+        task's own folder. Raises `NotPermitted` for one outside it, unless the task is a system task."""
+        import anyio  # noqa: PLC0415
+
+        path = (self.data_dir / name).resolve()
+        if not path.is_relative_to(self.data_dir.resolve()):
+            self._require("files.system", f"open {path}")
+        return await anyio.open_file(path, mode, **options)  # type: ignore[call-overload]
 
     async def sleep(self, seconds: float) -> None:
         """Wait on the service's clock. A checkpoint too."""

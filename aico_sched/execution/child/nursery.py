@@ -78,4 +78,4 @@ async def _end(child: ChildProcess) -> None:
     """A child without a job ends by itself once its pipe is closed."""
     child.close()
     with suppress(ProcessLookupError):
-        await child.end(_END_GRACE)
+        await child.end(_END_GRACE, _END_GRACE)

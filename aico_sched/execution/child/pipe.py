@@ -1,9 +1,11 @@
 """The child's end of the socket: sends messages, matches answers with calls."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from aico_sched.execution.child.wire import Answer, Call, Message, ProtocolError, Returned, pack
+from aico_sched.tasks.powers import DatabaseFailed, DatabaseRefused, TooMuchData
 
 
 class CallRefused(Exception):
@@ -14,7 +16,10 @@ class CallRefused(Exception):
         self.kind = kind
 
 
-_RAISED = {"TimeoutError": TimeoutError, "ValueError": ValueError, "PermissionError": PermissionError}
+_RAISED: dict[str, Callable[[str], Exception]] = {
+    kind.__name__: kind
+    for kind in (TimeoutError, ValueError, PermissionError, DatabaseFailed, DatabaseRefused, TooMuchData)
+}
 
 
 class Pipe:
@@ -30,8 +35,8 @@ class Pipe:
         self._writer.write(pack(message))
 
     async def call(self, port: str, *arguments: Any) -> Any:
-        """Use a port of the service's and return what it answers. Raises what it raised where that is a TimeoutError, a
-        ValueError or a PermissionError, else `CallRefused`."""
+        """Use a port of the service's and return what it answers. Raises what it raised where that is a known error,
+        else `CallRefused`."""
         self._last_id += 1
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._calls[self._last_id] = answer

@@ -1,10 +1,12 @@
 """The child's part: a task's ports, each a message to the service, which checks what the task may do."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from aico_sched.clock import SystemClock
 from aico_sched.execution.child.pipe import Pipe
+from aico_sched.execution.child.powers import ChildPowers
 from aico_sched.execution.child.wire import Progress
 from aico_sched.tasks.context import TaskPorts
 
@@ -12,7 +14,7 @@ HOLD_INTERVAL = 0.1
 """Seconds between two questions whether the run is to pause. A checkpoint in between costs nothing."""
 
 
-def make_ports(pipe: Pipe) -> TaskPorts:
+def make_ports(pipe: Pipe, capabilities: Sequence[str]) -> TaskPorts:
     """Ports over the pipe. Time is the machine's own."""
     next_hold = 0.0
 
@@ -33,4 +35,4 @@ def make_ports(pipe: Pipe) -> TaskPorts:
             await pipe.call("hold")
             next_hold = time.monotonic() + HOLD_INTERVAL
 
-    return TaskPorts(SystemClock(), report_progress, publish, request, hold)
+    return TaskPorts(SystemClock(), report_progress, publish, request, hold, powers=ChildPowers(pipe, capabilities))

@@ -118,10 +118,11 @@ class ChildProcess:
         self.output.drain()
         self.ended.set_result(Ended(code, usage.ru_utime + usage.ru_stime, peak_megabytes(usage.ru_maxrss)))
 
-    async def end(self, grace: float) -> Ended:
-        """Wait for its end: for `grace` seconds as it pleases, then by SIGTERM, after as long again by SIGKILL."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            await asyncio.wait({self.ended}, timeout=grace)
+    async def end(self, patience: float, after_term: float) -> Ended:
+        """Wait for its end: for `patience` seconds as it pleases, then by SIGTERM, `after_term` seconds later by
+        SIGKILL."""
+        for number, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, after_term)):
+            await asyncio.wait({self.ended}, timeout=wait)
             if not self.ended.done():
                 self.signal(number)
         await asyncio.wait({self.ended})

@@ -113,6 +113,32 @@ class ProcessRunner:
         module = None if found.path is not None else found.module
         return Policy(str(folder), code_paths(module, network=network), rules.disk_mb, rules.max_files, network, uid)
 
+    async def call(self, module: str, attribute: str, path: str | None, arguments: list[Any]) -> Any:
+        """What a function returns in a process of its own; cancelled, the process is ended. Raises `RemoteFailure`."""
+        folder = None if path is None else str(Path(path).parent)
+        order = wire.CallFunction(
+            module=module,
+            attribute=attribute,
+            path=path,
+            folder=folder,
+            arguments=arguments,
+            search_path=_search_path(),
+            limits=Limits().pack(),
+        )
+        async with self._slots:
+            child = self._nursery.take()
+            try:
+                last = await Session(child, None, lambda level: None).run(order)
+            finally:
+                await _despite_cancellation(child.end(0.0, 0.0))
+                child.close()
+        if isinstance(last, wire.Returned):
+            return decoded(last.data)["value"]
+        if last is None:
+            error = explain(child.ended.result(), Limits(), child.output.tail)
+            raise RemoteFailure(type_name(error), str(error), error.output, permanent=error.permanent) from error
+        raise RemoteFailure(last.type, last.message, last.traceback, permanent=last.permanent)
+
     def _reached(self, level: dict[str, Any]) -> None:
         if self._rules is not None:
             self._level = level
@@ -157,7 +183,7 @@ class _Run:
                 # What it wrote last is still in the pipe; a process it left behind may hold the pipe open.
                 await asyncio.wait({talk}, timeout=self._grace)
             in_order = talk.done() and talk.exception() is None and talk.result() is not None
-            ended = await self._reap(self._grace if in_order else 0.0)
+            ended = await self._reap(self._grace if in_order else 0.0, 0.0)
         except asyncio.CancelledError:
             self._session.cancel("cancelled")
             await _despite_cancellation(self._end_cancelled(talk))
@@ -181,11 +207,13 @@ class _Run:
         return await folder_watch.watch(Path(policy.data_dir), policy.disk_mb, policy.max_files, self._child.pid)
 
     async def _end_cancelled(self, talk: "asyncio.Task[Any]") -> None:
-        await asyncio.wait({talk}, timeout=self._grace)
-        await self._reap(self._grace if talk.done() else 0.0)
+        # All of it within the grace: half for the run itself, half for SIGTERM, then SIGKILL.
+        half = self._grace / 2
+        await asyncio.wait({talk}, timeout=half)
+        await self._reap(half / 2 if talk.done() else 0.0, half / 2 if talk.done() else half)
 
-    async def _reap(self, grace: float) -> Ended:
-        ended = await self._child.end(grace)
+    async def _reap(self, patience: float, after_term: float) -> Ended:
+        ended = await self._child.end(patience, after_term)
         self._job.usage["cpu_seconds"] = round(ended.cpu_seconds, 3)
         self._job.usage["peak_memory_mb"] = round(ended.peak_memory_mb, 1)
         return ended
@@ -230,10 +258,16 @@ def _order(job: Job, found: FoundClass, limits: Limits, policy: Policy | None) -
         trigger=start.trigger,
         config=dict(start.config),
         data_dir=str(job.data_dir / start.task_id),
-        search_path=[os.path.abspath(entry) for entry in sys.path],  # noqa: PTH100
+        cause=start.cause,
+        capabilities=sorted(job.ports.powers.capabilities) if job.ports.powers is not None else [],
+        search_path=_search_path(),
         limits=limits.pack(),
         sandbox=None if policy is None else policy.pack(),
     )
+
+
+def _search_path() -> list[str]:
+    return [os.path.abspath(entry) for entry in sys.path]  # noqa: PTH100
 
 
 def _context(job: Job) -> TaskContext[EmptyConfig]:

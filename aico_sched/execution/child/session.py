@@ -20,6 +20,7 @@ from aico_sched.execution.child.wire import (
     Progress,
     ProtocolError,
     Raised,
+    Refused,
     Returned,
     pack,
     read_from_child,
@@ -34,10 +35,13 @@ _BURST, _PAUSE = 20, 0.01
 
 Context = TaskContext[Any]
 
+
 PORTS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
     "publish": TaskContext.publish,
     "request": TaskContext.request,
     "hold": TaskContext.held,
+    "query": TaskContext.query,
+    "execute": TaskContext.execute,
 }
 """What a child may call, as methods of the run's context in this process, which check the arguments."""
 
@@ -77,6 +81,8 @@ class Session:
                 self._begun(message.level)
             elif isinstance(message, Progress):
                 await self._progress(message)
+            elif isinstance(message, Refused):
+                self._refused(message)
             else:
                 await self._room.acquire()
                 call = asyncio.create_task(self._answer(message))
@@ -94,6 +100,10 @@ class Session:
             except (ValueError, TypeError) as error:
                 raise ProtocolError(f"a progress report that is none: {error}") from error
 
+    def _refused(self, refused: Refused) -> None:
+        if self._context is not None:
+            self._context.refused(refused.what)
+
     async def _answer(self, call: Call) -> None:
         try:
             method = PORTS.get(call.port)
@@ -103,7 +113,9 @@ class Session:
             frame = pack(answer)
         except Exception as error:
             # The task's affair: it is told, whatever it was.
-            name = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "builtins")
+            known = ("builtins", "aico_sched.tasks.powers")
+            name = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ in known)
+            name = "PermissionError" if isinstance(error, PermissionError) else name
             frame = pack(Answer(call_id=call.call_id, error=[name, str(error)]))
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(frame)

@@ -46,6 +46,8 @@ class Job(Message):
     trigger: str
     config: dict[str, Any]
     data_dir: str
+    cause: dict[str, Any] | None
+    capabilities: list[str]
     search_path: list[str]
     limits: dict[str, Any]
     sandbox: dict[str, Any] | None
@@ -105,6 +107,13 @@ class Call(Message):
     arguments: list[Any]
 
 
+class Refused(Message):
+    """Child → parent: the run tried what it may not, for the audit trail."""
+
+    kind: Literal["refused"] = "refused"
+    what: Annotated[str, Field(max_length=2_000)]
+
+
 class Returned(Message):
     """Child → parent, last: the run came to its end. `data` is JSON text, as the execution's record keeps it."""
 
@@ -126,7 +135,7 @@ class Raised(Message):
     limit: Literal["memory", "file_size"] | None = None
 
 
-FromChild = Begun | Progress | Call | Returned | Raised
+FromChild = Begun | Progress | Call | Refused | Returned | Raised
 ToChild = Job | CallFunction | Cancel | Answer
 
 _FROM_CHILD: Final[TypeAdapter[FromChild]] = TypeAdapter(Annotated[FromChild, Field(discriminator="kind")])

@@ -108,7 +108,8 @@ async def _execute(task_class: type[BaseTask], job: Job, pipe: Pipe) -> TaskResu
         trigger=job.trigger,
         config=bind_config(task_class, job.config),
         data_dir=Path(job.data_dir),
-        ports=make_ports(pipe),
+        ports=make_ports(pipe, job.capabilities),
+        cause=job.cause,
     )
     try:
         return TaskResult.of(await task_class().execute(context))

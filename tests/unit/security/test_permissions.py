@@ -54,8 +54,14 @@ def test_the_namespace_decides_the_level(name: str, expected: str) -> None:
 
 def test_capabilities_by_level() -> None:
     own = {"files.own", "bus.publish", "bus.request"}
-    assert capabilities("maintenance.x") == own | {"files.system", "database.system"}
-    assert capabilities("agency.x") == own | {"learning", "memory"}
+    assert capabilities("maintenance.x") == own | {
+        "files.system",
+        "database.system",
+        "database.read",
+        "database.write",
+        "http",
+    }
+    assert capabilities("agency.x") == own | {"learning", "memory", "database.read", "database.write", "http"}
     assert capabilities("user.x") == capabilities("bus.x") == own
 
 
@@ -63,5 +69,6 @@ def test_a_class_never_gains_from_the_id_it_runs_under() -> None:
     restricted = capabilities("user.x")
     assert capabilities("maintenance.x", "user.y") == restricted
     assert capabilities("user.x", "maintenance.y") == restricted
-    assert capabilities("maintenance.x", "agency.y") == restricted
+    shared = {"database.read", "database.write", "http"}
+    assert capabilities("maintenance.x", "agency.y") == restricted | shared
     assert capabilities("maintenance.x", "bus.publish") == capabilities("maintenance.x")
