@@ -66,6 +66,7 @@ class EventStream:
         self._wanted: dict[str, int] = dict.fromkeys(after or (), 0)
         self._known: dict[str, int] = dict(after or {})
         self._overflown = False
+        self._placed = False
         self._closed = False
         self._signal = Signal()
 
@@ -203,10 +204,16 @@ class EventStream:
             if seq > self._last(topic):
                 self._want(topic, seq)
                 self._signal.notify()
+        self._placed = self._placed or isinstance(numbers, dict)
 
     def _begin(self, topic: str, seq: int) -> None:
-        """Where our events of `topic` begin, unless that is known: with the first that waits, else after `seq`."""
+        """Where our events of `topic` begin, unless that is known: with the first that waits, else after `seq`. A topic
+        that the first heartbeat did not name had no events then, so all of them are ours: a heartbeat may overtake
+        the event that it counts."""
         if topic in self._known or topic in self._delivered:
+            return
+        if self._placed:
+            self._known[topic] = 0
             return
         first = next((event.seq for event in self._buffer if event.topic == topic), seq + 1)
         self._known[topic] = max(0, first - 1)

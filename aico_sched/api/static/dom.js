@@ -59,10 +59,13 @@ export function dialog(title, { sheet = false, onClose } = {}) {
     body,
   );
   const before = document.activeElement;
+  const key = before?.closest("[data-key]")?.dataset.key;
   box.addEventListener("close", () => {
     box.remove();
     onClose?.();
-    if (before?.isConnected) before.focus();
+    // A row may have been drawn anew meanwhile.
+    const back = before?.isConnected ? before : key && document.querySelector(`.list-space [data-key="${CSS.escape(key)}"]`);
+    back?.focus();
   });
   box.addEventListener("click", (event) => {
     if (event.target === box) box.close();

@@ -41,10 +41,15 @@ class Reader:
         raise EOFError
 
     async def until(self, event: str, **payload: Any) -> Frame:
-        while True:
-            frame = await self.next()
-            if frame.event == event and payload.items() <= frame.data.get("payload", {}).items():
-                return frame
+        try:
+            async with asyncio.timeout(20):
+                while True:
+                    frame = await self.next()
+                    if frame.event == event and payload.items() <= frame.data.get("payload", {}).items():
+                        return frame
+        except TimeoutError:
+            told = [(each.event, each.data) for each in self.seen if each.event != "availability"]
+            raise AssertionError(f"{event} {payload} did not come; what came: {told}") from None
 
 
 @asynccontextmanager

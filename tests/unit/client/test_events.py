@@ -96,6 +96,18 @@ async def test_after_starts_in_the_past() -> None:
     assert (await anext(events)).seq == 2_501
 
 
+async def test_a_heartbeat_that_overtakes_the_first_event_of_a_topic_hides_nothing() -> None:
+    history = History()
+    events = stream(history)
+    events.feed(heartbeat(history, {}))
+    event = history.event(names.ALERT)
+    events.feed(heartbeat(history, {names.ALERT: 1}))
+    events.feed(event)
+    events.feed(history.event(names.ALERT))
+    seen = [await anext(events) for _ in range(4)]
+    assert [each.seq for each in seen if each.topic == names.ALERT] == [1, 2]
+
+
 async def test_a_hostile_heartbeat_is_ignored() -> None:
     events = stream(History(), names.ALERT)
     for numbers in (None, [], {"x": 1}, {names.ALERT: "9"}, {names.ALERT: None}, {1: 1}):
