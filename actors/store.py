@@ -17,6 +17,7 @@ from aico_sched.store.alerts import Alerts
 from aico_sched.store.attempts import Attempts
 from aico_sched.store.audit import WAITING_LIMIT
 from aico_sched.store.bulk_claim import BulkClaim
+from aico_sched.store.bulk_end import BulkEnd
 from aico_sched.store.clock_step import ClockStep
 from aico_sched.store.command_table import READS, RUN_CHANGES, TASK_CHANGES
 from aico_sched.store.commands import Commands
@@ -124,6 +125,7 @@ class StoreActor(Actor):
         self._recovery = Recovery(self._unit, self._tasks, self._executions, self._attempts, self._registry)
         self._commands = Commands(self._unit, self._tasks, self._carry_out, self.reply_packed)
         self._bulk_claim = BulkClaim(self._unit, self._executions, self._slots)
+        self._bulk_end = BulkEnd(self._unit, self._executions, self._attempts)
         self._clock_step = ClockStep(self._unit, self._tasks)
         self._alerts = Alerts(self._unit)
         self._strikes = Strikes(self._unit, self._tasks, self._defaults.strikes, self._alerts.raised)
@@ -327,8 +329,7 @@ class StoreActor(Actor):
     def ended(self, ended: AttemptsEnded) -> None:
         """Record how attempts ended."""
         self._begin()
-        for end in ended.ends:
-            self._attempts.ended(AttemptEnd(*end))
+        self._bulk_end.ended([AttemptEnd(*end) for end in ended.ends])
 
     @handles(names.ATTEMPT_PROGRESS, AttemptProgress)
     def progressed(self, progress: AttemptProgress) -> None:

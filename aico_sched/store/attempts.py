@@ -85,7 +85,7 @@ class Attempts:
             return
         task_id, trigger, scheduled_for = row
         self._record_attempt(end, usage)
-        self._outcome_event(end, task_id, trigger, scheduled_for)
+        self.outcome_event(end, task_id, trigger, scheduled_for)
         self._executions.run_over(task_id, end.completed_us)
         if status == "succeeded":
             self._followers.succeeded(task_id, end.execution_id, end.result)
@@ -98,7 +98,7 @@ class Attempts:
             (status, format_rfc3339(run_at_us), end.error_message, end.reason, usage, end.execution_id, end.attempt),
         )
         self._record_attempt(end, usage)
-        self._outcome_event(end, execution.task_id, execution.trigger, execution.scheduled_for)
+        self.outcome_event(end, execution.task_id, execution.trigger, execution.scheduled_for)
         if status == "retrying":
             self._executions.event(
                 names.EXECUTION_RETRYING,
@@ -120,7 +120,8 @@ class Attempts:
         )
         self._followers.failed(execution.task_id, execution.execution_id, reason, trigger=execution.trigger)
 
-    def _outcome_event(self, end: AttemptEnd, task_id: str, trigger: str, scheduled_for: str) -> None:
+    def outcome_event(self, end: AttemptEnd, task_id: str, trigger: str, scheduled_for: str) -> None:
+        """Tell how the attempt ended."""
         self._executions.event(
             OUTCOME_EVENTS[end.outcome],
             end.execution_id,

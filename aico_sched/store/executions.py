@@ -130,6 +130,10 @@ class Executions:
         if row is not None:
             self.announce_run(row[0], row[1], self._unit.now_us, row[2])
 
+    def awaited(self, task_id: str) -> bool:
+        """Whether something may wait for the end of a run of the task."""
+        return task_id in self.blocked or self.fixed_delay.watches(task_id)
+
     def run_over(self, task_id: str, at_us: int) -> None:
         """A run of the task has come to its end: what waited for that goes on."""
         self.unblock(task_id)

@@ -19,6 +19,10 @@ class FixedDelay:
         """A run of this task was claimed."""
         self._watched.add(task_id)
 
+    def watches(self, task_id: str) -> bool:
+        """Whether the end of a run of this task may matter here."""
+        return task_id in self._watched
+
     def follow(self, task_id: str, at_us: int) -> None:
         """A run of the task has ended at `at_us`, or its slot came to nothing: count the interval from there, unless
         another scheduled run of it still waits or the task does not run any more."""

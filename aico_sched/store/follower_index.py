@@ -17,6 +17,7 @@ class FollowerIndex:
         self._database = database
         self._after: dict[str, set[str]] = {}
         self._failure: dict[str, FailureSchedule] = {}
+        self._following: set[str] = set()
         self._stale = True
 
     def note(self, task: TaskRow) -> None:
@@ -38,6 +39,11 @@ class FollowerIndex:
         self._load()
         return sorted(follower for follower, schedule in self._failure.items() if schedule.names(task_id))
 
+    def concerned(self, task_id: str) -> bool:
+        """Whether a success of `task_id` may start another task, or a success of another one `task_id`."""
+        self._load()
+        return task_id in self._after or task_id in self._following
+
     def check(self, task_id: str, schedule: Schedule) -> None:
         """Raises `invalid_schedule` if `task_id`, following as `schedule` says, would follow itself."""
         if not isinstance(schedule, AfterSchedule):
@@ -56,12 +62,13 @@ class FollowerIndex:
     def _load(self) -> None:
         if not self._stale:
             return
-        self._after, self._failure = {}, {}
+        self._after, self._failure, self._following = {}, {}, set()
         for task_id, text, timezone in self._database.run("follower_tasks"):
             self._add(task_id, parse_schedule(text, timezone))
         self._stale = False
 
     def _add(self, task_id: str, schedule: Schedule) -> None:
+        self._following.add(task_id)
         if isinstance(schedule, AfterSchedule):
             self._after.setdefault(schedule.task_id, set()).add(task_id)
         elif isinstance(schedule, FailureSchedule):

@@ -22,7 +22,7 @@ from aico_sched.planning import plan_slot
 from aico_sched.schedule import format_rfc3339, parse_rfc3339, parse_schedule
 from aico_sched.service import SchedulerService
 from aico_sched.settings import Settings
-from aico_sched.store import bulk_claim, commands
+from aico_sched.store import bulk_claim, bulk_end, commands
 from aico_sched.topics import names
 from aico_sched.topics.internal import (
     AttemptEnd,
@@ -47,7 +47,15 @@ TABLES = (
     "scheduler_audit",
 )
 START = parse_rfc3339("2026-05-04T10:00:00Z")
-SCHEDULES = ("interval:1", "interval:2.5", "*/5 * * * *", "at:2026-05-04T10:00:03Z", "no such schedule", "0 0 31 2 *")
+SCHEDULES = (
+    "interval:1",
+    "interval:2.5",
+    "*/5 * * * *",
+    "at:2026-05-04T10:00:03Z",
+    "after:user.t1",
+    "no such schedule",
+    "0 0 31 2 *",
+)
 OPTIONS: tuple[dict[str, Any], ...] = (
     {},
     {},
@@ -226,7 +234,7 @@ class Life:
             draw = self.random
             known = {
                 "task_id": self.task_id(),
-                "schedule": draw.choice(SCHEDULES[:4] if draw.random() < 0.9 else SCHEDULES),
+                "schedule": draw.choice(SCHEDULES[:5] if draw.random() < 0.9 else SCHEDULES),
             }
             known["task_class"] = "demo.echo" if draw.random() < 0.95 else "demo.other"
             known["config"] = {"n": draw.randint(0, 9), "text": "\u0000 ß"}
@@ -256,8 +264,9 @@ class Life:
         ]
         if slots and self.random.random() < 0.3:
             slots.append(self.random.choice(slots))
-        if slots and self.random.random() < 0.3:
-            slots.append(slots[0]._replace(revision=99, task_id=self.task_id()))
+        other = self.task_id()
+        if slots and self.random.random() < 0.3 and other not in {slot.task_id for slot in slots}:
+            slots.append(slots[0]._replace(revision=99, task_id=other))
         runs = self.apart.waiting()
         self.together.turn(("claim", SlotsClaim(1, slots, self.together.waiting())))
         for slot in slots:
@@ -311,6 +320,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @given(seed=st.integers(0, 2**32))
 async def test_many_at_once_are_as_each_alone(folders: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setattr(bulk_claim, "FEWEST", 2)
+    monkeypatch.setattr(bulk_end, "FEWEST", 2)
     monkeypatch.setattr(commands, "FEWEST_CREATES", 2)
     made = len(list(folders.iterdir()))
     together, apart = (Store(folders / f"{made}.{name}") for name in ("together", "apart"))

@@ -66,6 +66,23 @@ SET status = ?, started_at = ?, completed_at = ?, success = ?, duration_seconds 
 WHERE execution_id = ? AND status = 'running' AND attempt = ?
 RETURNING task_id, trigger, scheduled_for;
 
+-- name: tasks_of_executions
+SELECT execution_id, task_id FROM task_executions WHERE execution_id IN (SELECT value FROM json_each(?));
+
+-- name: finish_executions
+UPDATE task_executions
+SET status = 'succeeded', started_at = ended.started_at, completed_at = ended.completed_at, success = 1,
+    duration_seconds = ended.seconds, result = ended.result, error_message = NULL, reason = NULL,
+    usage = ended.usage, retry_count = task_executions.attempt - 1
+FROM (
+    SELECT value ->> 0 AS execution_id, value ->> 1 AS attempt, value ->> 2 AS started_at, value ->> 3 AS completed_at,
+           value ->> 4 AS seconds, value ->> 5 AS result, value ->> 6 AS usage
+    FROM json_each(?)
+) AS ended
+WHERE task_executions.execution_id = ended.execution_id AND status = 'running'
+  AND task_executions.attempt = ended.attempt
+RETURNING execution_id, task_id, trigger, scheduled_for;
+
 -- name: retry_execution
 UPDATE task_executions
 SET status = ?, run_at = ?, error_message = ?, reason = ?, usage = ?, retry_count = attempt
