@@ -78,8 +78,6 @@ async def crashing(tmp_path: Path, work: Any) -> AsyncIterator[tuple[SchedulerSe
         scheduler__restart_window=0.001,
         scheduler__task_modules=["crash_tasks"],
         scheduler__heartbeat_interval=0.2,
-        # The counter of the runs is in this process.
-        sandbox__enabled=False,
         bus__publish_port=0,
         bus__subscribe_port=0,
     )
