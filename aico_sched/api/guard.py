@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Collection
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,6 +15,9 @@ from aico_sched.topics.errors import ErrorCode
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 """What a browser on this machine calls this machine."""
+
+ANY_ADDRESS: Final = "*"
+"""Among the hosts: a number is as good as a name, for it cannot be made to point elsewhere."""
 
 MAX_BODY_BYTES: Final = limits.MAX_FRAME_BYTES
 _PATIENCE: Final = 16
@@ -46,13 +50,14 @@ class Guard:
         if not token:
             raise ValueError("an API without a token would be open to every program on this machine")
         self._token = token.encode()
+        self._any_address = hosts is not None and ANY_ADDRESS in hosts
         self._hosts = None if hosts is None else {host.lower().strip("[]") for host in hosts}
 
     def refusal(self, scope: Scope, *, with_token: bool = True) -> Problem | None:
         """Why this request is refused; None lets it in."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self._hosts is not None and _name(host) not in self._hosts:
+        if not self._answers_for(_name(host)):
             known = "add it to web.hosts if this machine is known by it"
             return problem(ErrorCode.PERMISSION_DENIED, f"this service does not answer for the host {host!r}; {known}")
         origin = headers.get("origin")
@@ -67,9 +72,20 @@ class Guard:
             )
         return None
 
+    def _answers_for(self, name: str) -> bool:
+        return self._hosts is None or name in self._hosts or (self._any_address and _is_address(name))
+
     def _opens(self, authorization: str) -> bool:
         scheme, _, given = authorization.partition(" ")
         return hmac.compare_digest(given.strip().encode(), self._token) and scheme.lower() == "bearer"
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _name(host: str) -> str:

@@ -11,7 +11,7 @@ import structlog
 import uvicorn
 
 from aico_sched.api.app import create_app
-from aico_sched.api.guard import LOOPBACK
+from aico_sched.api.guard import ANY_ADDRESS, LOOPBACK
 from aico_sched.api.tokens import api_token, token_file
 from aico_sched.client import SchedulerClient
 from aico_sched.logs import configure_logging
@@ -46,7 +46,7 @@ async def serving(settings: Settings, client: SchedulerClient, *, listen: socket
     Readers of events hold it up: end them first (`client.end_streams`), or it takes two seconds to end.
     """
     host, port = listen.getsockname()[:2]
-    hosts = None if host in _ANY and not settings.web.hosts else {*LOOPBACK, host, *settings.web.hosts}
+    hosts = {*LOOPBACK, *settings.web.hosts, *((socket.gethostname(), ANY_ADDRESS) if host in _ANY else (host,))}
     app = create_app(client, api_token(token_file(settings)), hosts=hosts)
     server = _Server(
         uvicorn.Config(
@@ -97,6 +97,8 @@ async def web(settings: Settings, name: str = "admin", bus: str | None = None) -
             SchedulerClient.discover(settings.data_dir, name, bus=bus) as client,
             serving(settings, client, listen=listen) as address,
         ):
+            if listen.getsockname()[0] not in LOOPBACK:
+                log.warning("web_is_open", address=address, hint="the network can read what is sent, the token too")
             log.info("web_started", address=address, token_file=str(token_file(settings)))
             try:
                 yield address

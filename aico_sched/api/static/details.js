@@ -132,8 +132,7 @@ export function showRun(id) {
         run.missed_count && fact("Stands for", `${run.missed_count} slots`),
         fact("Id", h("code", {}, run.execution_id))),
       run.result !== null && [h("h3", {}, "Result"), h("pre", {}, json(run.result))],
-      run.attempts?.length > 0 && [h("h3", {}, "Attempts"), attemptList(run.attempts)],
-      run.logs?.length > 0 && [h("h3", {}, "Log"), h("pre", {}, run.logs.map((line) => (typeof line === "string" ? line : json(line))).join("\n"))]);
+      run.attempts?.length > 0 && [h("h3", {}, "Attempts"), attemptList(run.attempts)]);
   }
 
   replace(body, notice("Loading …"));

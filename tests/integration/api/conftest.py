@@ -32,12 +32,15 @@ ServeWeb = Callable[..., Awaitable[Web]]
 
 @pytest.fixture
 async def serve(start: Any) -> AsyncIterator[ServeWeb]:
-    """Starts a service with its API; `name` is whose key the API uses, the rest is for `start`."""
+    """Starts a service with its API; `name` is whose key the API uses, `patience` how long it waits
+    for the service, the rest is for `start`."""
     async with AsyncExitStack() as stack:
 
-        async def begin(name: str = "admin", **options: Any) -> Web:
+        async def begin(name: str = "admin", patience: float = 10.0, **options: Any) -> Web:
             run: Running = await start(**options)
-            client = await stack.enter_async_context(SchedulerClient.discover(run.settings.data_dir, name))
+            client = await stack.enter_async_context(
+                SchedulerClient.discover(run.settings.data_dir, name, timeout=patience)
+            )
             listen = bound("127.0.0.1", 0)
             stack.callback(listen.close)
             address = await stack.enter_async_context(serving(run.settings, client, listen=listen))

@@ -8,6 +8,7 @@ import pytest
 
 from aico_sched.api import api_token
 from aico_sched.api.app import API
+from aico_sched.api.guard import ANY_ADDRESS, Guard
 from aico_sched.api.operations import OPERATIONS
 from aico_sched.api.tokens import UnusableToken, token_file
 from aico_sched.security.keys import InsecureKeyFile
@@ -50,6 +51,19 @@ async def test_a_strange_host_is_refused_on_every_path(web: Any) -> None:
             answer = await web.http.get(web.address.rstrip("/") + path, headers={"Host": host})
             assert answer.status_code in (400, 403), (path, host)
             assert b"<html" not in answer.content
+
+
+def test_on_all_addresses_a_number_is_as_good_as_a_name() -> None:
+    def refused(host: str, *hosts: str) -> bool:
+        scope = {"type": "http", "headers": [(b"host", host.encode())]}
+        return Guard("a token of some length", hosts).refusal(scope, with_token=False) is not None
+
+    for host in ("192.168.1.7:5567", "[fe80::1]:5567"):
+        assert not refused(host, "box", ANY_ADDRESS)
+        assert refused(host, "box")
+    assert not refused("box:5567", "box", ANY_ADDRESS)
+    assert refused("evil.example", "box", ANY_ADDRESS)
+    assert refused("*", "box")
 
 
 async def test_a_page_of_another_origin_is_refused(web: Any) -> None:

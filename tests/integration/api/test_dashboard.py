@@ -85,6 +85,17 @@ async def test_a_run_is_cancelled_and_a_dead_letter_requeued(web: Any, seen: Das
     await seen.page.get_by_role("button", name="Requeue the run of user.d").click()
     await expect(seen.page.get_by_text("user.d runs again")).to_be_visible()
     await web.run.events.several(2, "scheduler.event.execution.started", execution_id=died)
+    await web.run.client.create("user.nightly", "0 */6 * * *", task_class="demo.echo")
+    await seen.see("timeline")
+    await expect(seen.row("user.nightly").locator(".slot")).to_have_count(4)
+    await expect(seen.row("user.d").locator(".slot, .band")).to_have_count(1)
+    await expect(seen.row("user.g").locator(".run")).to_have_count(1)
+    await seen.row("user.g").locator(".run").click()
+    await expect(seen.page.get_by_role("dialog")).to_contain_text("cancelled in the dashboard")
+    await seen.press("Escape")
+    await seen.see("health")
+    await expect(seen.page.get_by_role("img", name=re.compile("^CPU: now"))).to_be_visible()
+    await expect(seen.page.locator(".checks")).to_contain_text("dead letters")
     assert seen.problems == []
 
 
@@ -208,6 +219,15 @@ async def test_a_broken_connection_is_shown_and_mended_without_loss(run: Any, se
                 await expect(state).to_have_text("Live")
                 await expect(seen.row("user.meanwhile")).to_be_visible()
                 client.end_streams()
+
+
+async def test_a_scheduler_that_is_gone_shows_though_the_page_is_connected(serve: Any, seen: Dashboard) -> None:
+    web = await serve(patience=1.0, scheduler__heartbeat_interval=0.1)
+    await seen.open(web)
+    await web.run.service.stop()
+    await expect(seen.page.locator("#connection")).to_have_text("The scheduler does not answer")
+    await seen.row("maintenance.health_check").get_by_role("button").first.click()
+    await expect(seen.page.locator(".toast.bad")).to_contain_text("no answer")
 
 
 async def test_only_the_token_lets_one_in(web: Any, seen: Dashboard) -> None:

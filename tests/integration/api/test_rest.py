@@ -1,6 +1,5 @@
 """The REST API does what the bus does, for who has the token, and says no in problem documents."""
 
-import asyncio
 import re
 from typing import Any
 
@@ -175,9 +174,9 @@ async def test_a_body_of_unknown_length_is_cut_off_too(web: Any) -> None:
     problem(await web.http.post("tasks", content=endless()), 413, "too_large")
 
 
-async def test_a_service_that_is_gone_is_unavailable(web: Any) -> None:
-    answering = asyncio.create_task(web.http.get("stats"))
-    assert (await answering).status_code == 200
+async def test_a_service_that_is_gone_is_unavailable(serve: Any) -> None:
+    web = await serve(patience=1.0)
+    assert (await web.http.get("stats")).status_code == 200
     await web.run.service.stop()
     found = await web.http.get("stats", timeout=30)
     assert problem(found, 503, "unavailable")["retryable"] is True
