@@ -78,8 +78,9 @@ class Arrangements:
         return Arranged(found.enabled, found.schedule, found.config, found.options)
 
 
-def make_registry(settings: Settings) -> TaskRegistry:
-    """The task classes the settings name; without `auto_discover` only the generic ones."""
+def make_registry(settings: Settings, *, sandbox: bool = True) -> TaskRegistry:
+    """The task classes the settings name; without `auto_discover` only the generic ones. Without `sandbox` the code of
+    users' tasks is imported here too, for somebody who runs a task of their own by hand."""
     scheduler = settings.scheduler
     if not scheduler.auto_discover:
         return TaskRegistry(GENERIC_MODULES, use_entry_points=False, cache_size=scheduler.cache_size)
@@ -88,7 +89,7 @@ def make_registry(settings: Settings) -> TaskRegistry:
         use_entry_points=scheduler.entry_points,
         user_folder=settings.user_task_folder,
         cache_size=scheduler.cache_size,
-        foreign=lambda name: is_sandboxed(settings, name),
+        foreign=lambda name: sandbox and is_sandboxed(settings, name),
     )
 
 

@@ -9,6 +9,7 @@ from aico_sched import __version__
 from aico_sched.cli import (
     apply,
     audit,
+    classes,
     contract,
     executions,
     lint,
@@ -35,6 +36,7 @@ PARTS = (
     audit,
     offline,
     lint,
+    classes,
     contract,
 )
 for part in PARTS:

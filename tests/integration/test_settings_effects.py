@@ -90,6 +90,7 @@ ELSEWHERE = {
     "tasks.agency.background_learning": "unit/agency/test_background_learning.py",
     "tasks.agency.memory_consolidation": "memory/test_consolidation.py",
     "tasks.agency.emotion_training": "unit/agency/test_emotion_training.py",
+    "tasks.agency.personality_evolution": "unit/agency/test_personality.py",
 }
 
 

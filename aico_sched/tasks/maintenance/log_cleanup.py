@@ -1,17 +1,22 @@
-"""Keeps the log folder small: rotated log files that are too old go first, then the oldest until it fits."""
+"""Keeps the logs small: rotated files and rows of AICO's `logs` table that are too old go first, then the oldest of
+both until the rest fits."""
 
 import heapq
+import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from aico_sched.data.source import NoSuchTable
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.context import TaskContext
+from aico_sched.tasks.maintenance.log_rows import LogRows
 
 MEGABYTE = 1024 * 1024
 DAY = 86_400.0
@@ -55,16 +60,16 @@ class Inventory:
         if file.rotated:
             heapq.heappush(self.rotated, file)
 
-    def take(self, now: float, retention: float, limit: int) -> Iterator[LogFile]:
-        """Takes out what must go, oldest first: rotated files older than `retention` seconds, then, while all that
-        is left has more than `limit` bytes, the oldest rotated ones. `now` is seconds since the epoch."""
-        while self.rotated:
-            age = now - self.rotated[0].modified
-            if age < QUIET_SECONDS or (age <= retention and self.size <= limit):
-                return
+    def take(self, before: float) -> Iterator[LogFile]:
+        """Takes out the rotated files that were written to before that moment (seconds since the epoch), in order."""
+        while self.rotated and self.rotated[0].modified < before:
             file = heapq.heappop(self.rotated)
             self.size -= file.size
             yield file
+
+    def oldest(self) -> float | None:
+        """When the oldest rotated file was written to; None if there is none."""
+        return self.rotated[0].modified if self.rotated else None
 
 
 @dataclass(slots=True)
@@ -77,63 +82,119 @@ class Removal:
 
 
 class LogCleanup(BaseTask):
-    """Removes rotated log files past their retention, then the oldest until the folder is under its size."""
+    """Removes log rows and rotated log files past their retention, then the oldest until the logs are small enough."""
 
     name = "maintenance.log_cleanup"
     default_schedule = "0 3 * * *"
+    default_options: ClassVar[Mapping[str, Any]] = {"timeout": 3_600}
 
     class Config(BaseModel):
         model_config = ConfigDict(frozen=True, extra="forbid")
 
-        retention_days: int = Field(default=30, ge=0, le=36_500, description="rotated files older than this go")
-        max_size_mb: int = Field(default=500, ge=0, description="size of all log files to get under, in MiB")
+        retention_days: int = Field(
+            default=30, ge=0, le=36_500, description="rows and rotated files older than this go"
+        )
+        max_size_mb: int = Field(default=500, ge=0, description="size of all logs to get under, in MiB")
         log_folder: Path | None = Field(default=None, description="$AICO_LOGS_DIR, else ~/.local/share/aico/logs")
+        table: str = Field(default="logs", description="AICO's table; columns id, timestamp (RFC 3339 UTC)")
         dry_run: bool = Field(default=False, description="remove nothing, count what would go")
 
     async def execute(self, context: TaskContext[Config]) -> TaskResult:
-        """Files in use are left alone: only rotated ones that were not written to for an hour are removed.
-        Running it again, or after it was cancelled anywhere, does no harm."""
-        config = context.config
-        folder = config.log_folder or default_folder()
-        if not folder.is_dir():
-            return TaskResult.skip(f"there is no log folder at {folder}")
-        await context.progress(0.0, f"looking through {folder}")
-        inventory = Inventory()
-        async for batch in context.batches(log_files(folder)):
+        """Files in use are left alone: only rotated ones that were not written to for an hour are removed, and no row
+        younger than that goes for its size. Running it again, or after it was cancelled anywhere, does no harm."""
+        folder = context.config.log_folder or default_folder()
+        async with AsyncExitStack() as stack:
+            rows = await _rows(context, stack)
+            if rows is None and not folder.is_dir():
+                return TaskResult.skip(f"there is no log folder at {folder}, and no table {context.config.table}")
+            return await _Cleaning(context, folder, rows).run()
+
+
+async def _rows(context: TaskContext[LogCleanup.Config], stack: AsyncExitStack) -> LogRows | None:
+    """The log table, its old rows gone; None where there is none, or the task may not see it."""
+    config = context.config
+    try:
+        data = await stack.enter_async_context(context.data())
+        rows = LogRows(data, config.table, context, dry_run=config.dry_run)
+        await rows.forget_before(context.now().timestamp() - config.retention_days * DAY)
+    except (PermissionError, NoSuchTable):
+        return None
+    return rows
+
+
+class _Cleaning:
+    """One run, once the old rows are gone."""
+
+    def __init__(self, context: TaskContext[LogCleanup.Config], folder: Path, rows: LogRows | None) -> None:
+        self._context, self._folder, self._rows = context, folder, rows
+        self._files, self._removal = Inventory(), Removal()
+        self._now = context.now().timestamp()
+
+    async def run(self) -> TaskResult:
+        """Clean, and say what was done."""
+        context, config = self._context, self._context.config
+        await context.progress(0.0, f"looking through {self._folder}")
+        async for batch in context.batches(log_files(self._folder)):
             for file in batch:
-                inventory.add(file)
-        before = inventory.size
-        removal = await _remove(context, inventory)
-        left, verb = before - removal.size, "would remove" if config.dry_run else "removed"
-        data = {
-            "folder": str(folder),
-            "dry_run": config.dry_run,
-            "files_seen": inventory.count,
-            "files_removed": removal.count,
-            "bytes_removed": removal.size,
-            "bytes_left": left,
-            "over_limit": left > config.max_size_mb * MEGABYTE,
-        }
-        await context.progress(1.0, f"{verb} {removal.count} files")
-        if removal.problems:
-            message = f"{len(removal.problems)} log files could not be removed"
-            return TaskResult.failed(message, problems=removal.problems[:_MAX_LISTED], **data)
-        return TaskResult.ok(f"{verb} {removal.count} of {inventory.count} log files", **data)
+                self._files.add(file)
+        before = self._files.size
+        last = self._now - max(QUIET_SECONDS, config.retention_days * DAY)
+        async for files in context.batches(self._files.take(last), size=20):
+            await self._remove(files)
+        await self._fit(config.max_size_mb * MEGABYTE)
+        return await self._told(before - self._removal.size)
 
+    def _size(self) -> int:
+        return self._files.size + (self._rows.size if self._rows is not None else 0)
 
-async def _remove(context: TaskContext[LogCleanup.Config], inventory: Inventory) -> Removal:
-    config, removal = context.config, Removal()
-    doomed = inventory.take(context.now().timestamp(), config.retention_days * DAY, config.max_size_mb * MEGABYTE)
-    async for batch in context.batches(doomed, size=20):
-        for file in batch:
-            problem = None if config.dry_run else _unlink(Path(file.path))
+    async def _fit(self, limit: int) -> None:
+        """Remove the oldest of files and rows until all that is left has at most `limit` bytes."""
+        quiet = self._now - QUIET_SECONDS
+        while self._size() > limit:
+            file = self._files.oldest()
+            row = await self._rows.oldest() if self._rows is not None else None
+            if file is not None and file <= quiet and (row is None or file <= row):
+                await self._remove([next(self._files.take(math.inf))])
+                continue
+            youngest = quiet if file is None else min(quiet, file)
+            if self._rows is None or row is None or not await self._rows.drop(self._size() - limit, youngest):
+                return
+
+    async def _remove(self, files: list[LogFile]) -> None:
+        removal = self._removal
+        for file in files:
+            problem = None if self._context.config.dry_run else _unlink(Path(file.path))
             if problem is None:
                 removal.count += 1
                 removal.size += file.size
             else:
                 removal.problems.append(f"{file.path}: {problem}")
-        await context.progress(None, f"{removal.count} files, {removal.size // MEGABYTE} MiB")
-    return removal
+        await self._context.progress(None, f"{removal.count} files, {removal.size // MEGABYTE} MiB")
+        await self._context.checkpoint()
+
+    async def _told(self, left: int) -> TaskResult:
+        config, removal, rows = self._context.config, self._removal, self._rows
+        verb = "would remove" if config.dry_run else "removed"
+        data: dict[str, Any] = {
+            "folder": str(self._folder),
+            "dry_run": config.dry_run,
+            "files_seen": self._files.count,
+            "files_removed": removal.count,
+            "bytes_removed": removal.size,
+            "bytes_left": left,
+            "over_limit": left + (rows.size if rows is not None else 0) > config.max_size_mb * MEGABYTE,
+        }
+        words = f"{verb} {removal.count} files"
+        if rows is not None:
+            data |= {"rows_seen": rows.seen, "rows_removed": rows.removed, "row_bytes_left": rows.size}
+            words += f" and {rows.removed} rows"
+        await self._context.progress(1.0, words)
+        if removal.problems:
+            message = f"{len(removal.problems)} log files could not be removed"
+            return TaskResult.failed(message, problems=removal.problems[:_MAX_LISTED], **data)
+        if rows is None:
+            return TaskResult.ok(f"{verb} {removal.count} of {self._files.count} log files", **data)
+        return TaskResult.ok(words, **data)
 
 
 def _unlink(path: Path) -> str | None:

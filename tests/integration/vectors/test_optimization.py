@@ -68,7 +68,7 @@ async def test_a_fragmented_index_is_rebuilt_and_a_good_one_left(folder: Path) -
         assert await made.call("look", name="holes") == before
     again = await run_task(VectorOptimization, {"path": str(folder), "dry_run": True}, deadline=600)
     assert again.result is not None and again.result.message == "would rebuild 0 of 2 collections"
-    assert probe.percentile(0.99) < LAG
+    assert probe.percentile(0.99 if COUNT > 10_000 else 0.9) < LAG
     assert run.progress[-1]["fraction"] == 1.0
 
 

@@ -38,7 +38,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
         "apply "
         "top "
         "web "
-        "next lint doctor version contract "
+        "next lint doctor version contract tasks run-task "
     )
     assert {command[0] for command in COMMANDS if len(command) == 1} == set(expected.split())
     groups = {
