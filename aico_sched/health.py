@@ -56,6 +56,7 @@ def judge(
     """Status (healthy, degraded, critical), the reasons in words, and each check with what it found. The counters among
     the reports are to be those of a window of time, so that what is over is forgiven."""
     executor, store = reports.get("executor", {}), reports.get("store", {})
+    breaker = reports.get("scheduler", {}).get("breaker", "closed")
     silent = sorted(set(expected) - reports.keys())
     ended = executor.get("ended", 0)
     failed = executor.get("failed", 0) + executor.get("timed_out", 0)
@@ -69,9 +70,12 @@ def judge(
         "task_classes": {"ok": not store.get("unavailable"), "unavailable": store.get("unavailable", [])},
         "dead_letters": {"ok": True, "count": store.get("dead_letters", 0)},
         "load": {"ok": not load.constrained, "cpu_percent": load.cpu_percent, "memory_percent": load.memory_percent},
+        "breaker": {"ok": breaker == "closed", "state": breaker},
         "loop": {"ok": load.loop_lag <= LAG_LIMIT, "lag_seconds": load.loop_lag, "lag_seconds_max": lag_max},
     }
     reasons = []
+    if breaker != "closed":
+        reasons.append(f"the event loop was blocked and is given a rest (the circuit breaker is {breaker})")
     if silent:
         reasons.append(f"no answer from {', '.join(silent)}")
     if restarts:

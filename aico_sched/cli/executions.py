@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from aico_sched.cli.errors import Failure
-from aico_sched.cli.output import local_time, short
+from aico_sched.cli.output import local_time, pairs, short
 from aico_sched.cli.session import Session, online
 from aico_sched.cli.tasks import show_executions
 from aico_sched.cli.watching import show_event
@@ -80,6 +80,8 @@ def _show_attempt(on: Session, execution_id: str, attempt: dict[str, Any]) -> No
     error = ": ".join(filter(None, (attempt["error_type"], attempt["error_message"])))
     when = local_time(attempt["started_at"], "milliseconds")
     on.out.line(f"{execution_id} attempt {attempt['attempt']} {when} {attempt['outcome']} {error}".rstrip())
+    if attempt.get("usage"):
+        on.out.line(f"  {pairs(attempt['usage'])}")
     if attempt["traceback"]:
         on.out.line(attempt["traceback"].rstrip())
 

@@ -1,13 +1,15 @@
 """A task's ports for code on another event loop: every call is made on the service's loop and waited for here."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from aico_sched.clock import Clock, Timeout, Timer
+from aico_sched.quiet import QuietHours
 from aico_sched.tasks.context import TaskPorts
+from aico_sched.tasks.powers import Function, Powers
 
 Value = TypeVar("Value")
 
@@ -34,6 +36,10 @@ def relayed(ports: TaskPorts, loop: asyncio.AbstractEventLoop) -> TaskPorts:
         assert ports.probe_database is not None
         return await there(_awaited(ports.probe_database))
 
+    def tell_quiet_hours(quiet: QuietHours | None) -> None:
+        assert ports.tell_quiet_hours is not None
+        loop.call_soon_threadsafe(ports.tell_quiet_hours, quiet)
+
     return replace(
         ports,
         clock=RelayedClock(ports.clock, loop),
@@ -42,11 +48,39 @@ def relayed(ports: TaskPorts, loop: asyncio.AbstractEventLoop) -> TaskPorts:
         request=request,
         hold=hold,
         probe_database=None if ports.probe_database is None else probe_database,
+        tell_quiet_hours=None if ports.tell_quiet_hours is None else tell_quiet_hours,
+        powers=None if ports.powers is None else RelayedPowers(ports.powers, loop),
     )
 
 
 async def _awaited(function: Callable[..., Any], *arguments: Any) -> Any:
     return await function(*arguments)
+
+
+class RelayedPowers:
+    """A run's powers, used on the service's loop."""
+
+    def __init__(self, powers: Powers, loop: asyncio.AbstractEventLoop) -> None:
+        self._powers, self._loop = powers, loop
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        return self._powers.capabilities
+
+    def refused(self, what: str) -> None:
+        self._loop.call_soon_threadsafe(self._powers.refused, what)
+
+    async def query(self, sql: str, parameters: Sequence[Any], timeout: float) -> list[dict[str, Any]]:
+        return await self._there(self._powers.query(sql, parameters, timeout))
+
+    async def execute(self, sql: str, parameters: Sequence[Any]) -> int:
+        return await self._there(self._powers.execute(sql, parameters))
+
+    async def run_cpu(self, function: Function, arguments: Sequence[Any], timeout: float | None) -> Any:
+        return await self._there(self._powers.run_cpu(function, arguments, timeout))
+
+    async def _there(self, work: Coroutine[Any, Any, Value]) -> Value:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
 
 class RelayedClock:

@@ -1,7 +1,7 @@
 """How attempts end: recording them, and moving their executions on."""
 
 from aico_sched.execution.states import OUTCOME_EVENTS, status_after
-from aico_sched.json_text import compact, decoded
+from aico_sched.json_text import compact_plain, decoded
 from aico_sched.schedule import format_rfc3339
 from aico_sched.store.executions import Executions
 from aico_sched.store.followers import Followers
@@ -63,7 +63,7 @@ class Attempts:
 
     def _finish(self, end: AttemptEnd, status: str) -> None:
         """Move a running execution to a final state, unless it is there already."""
-        usage = compact(end.usage) if end.usage else None
+        usage = compact_plain(end.usage) if end.usage else None
         row = self._database.one(
             "finish_execution",
             (
@@ -92,7 +92,7 @@ class Attempts:
 
     def _wait_again(self, execution: ExecutionRow, end: AttemptEnd, status: str) -> None:
         run_at_us = end.retry_at_us if status == "retrying" else self._unit.now_us
-        usage = compact(end.usage) if end.usage else None
+        usage = compact_plain(end.usage) if end.usage else None
         self._database.run(
             "retry_execution",
             (status, format_rfc3339(run_at_us), end.error_message, end.reason, usage, end.execution_id, end.attempt),

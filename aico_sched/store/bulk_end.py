@@ -6,7 +6,7 @@ for this one, a task that follows) goes the long way, in its place.
 
 from collections.abc import Sequence
 
-from aico_sched.json_text import compact, compact_plain
+from aico_sched.json_text import compact_plain
 from aico_sched.schedule import format_rfc3339
 from aico_sched.store.attempts import Attempts
 from aico_sched.store.executions import Executions
@@ -62,7 +62,7 @@ class BulkEnd:
         moves, attempts = [], {}
         for end in ends:
             times = format_rfc3339(end.started_us), format_rfc3339(end.completed_us)
-            usage = compact(end.usage) if end.usage else None
+            usage = compact_plain(end.usage) if end.usage else None
             seconds = (end.completed_us - end.started_us) / 1_000_000
             moves.append((end.execution_id, end.attempt, *times, seconds, end.result, usage))
             attempts[end.execution_id] = (end.execution_id, end.attempt, end.outcome, *times, None, None, None, usage)

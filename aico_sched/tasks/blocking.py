@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent import futures
 from datetime import datetime
 from pathlib import Path
@@ -75,6 +75,14 @@ class BlockingContext(Generic[ConfigT]):
     def request(self, topic: str, payload: dict[str, Any], timeout: float) -> dict[str, Any]:
         """As `TaskContext.request`."""
         return self.wait(self._context.request(topic, payload, timeout))
+
+    def query(self, sql: str, parameters: Sequence[Any] = (), timeout: float = 10.0) -> list[dict[str, Any]]:
+        """As `TaskContext.query`."""
+        return self.wait(self._context.query(sql, parameters, timeout))
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """As `TaskContext.execute`."""
+        return self.wait(self._context.execute(sql, parameters))
 
     def sleep(self, seconds: float) -> None:
         """Wait on the service's clock. A checkpoint too."""

@@ -42,6 +42,7 @@ class Computes(BlockingTask):
 
     def run(self, context: BlockingContext[AtSpot]) -> TaskResult:
         context.progress(1.0, "counted", n=3)
+        assert context.query("SELECT 1 AS one") == [{"one": 1}]
         return TaskResult.ok(thread=threading.current_thread().name, folder=str(context.data_dir.name))
 
 
@@ -98,7 +99,8 @@ class Moved(BaseTask):
         await context.sleep(0.01)
         await asyncio.sleep(0.01)
         await context.publish("user.moved", {"by": context.task_id})
-        return {"thread": threading.current_thread().name}
+        rows = await context.query("SELECT task_id FROM scheduled_tasks WHERE task_id = ?", [context.task_id])
+        return {"thread": threading.current_thread().name, "rows": rows}
 
 
 class Swallows(BaseTask):

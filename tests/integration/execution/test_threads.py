@@ -25,7 +25,7 @@ async def test_a_coroutine_in_a_thread_reaches_the_service_from_its_own_loop(beg
     run = await begin()
     await run.client.create("maintenance.moved", FAR)
     done = await run.ran("maintenance.moved")
-    assert done.result["data"] == {"thread": "aico-sched-task"}
+    assert done.result["data"] == {"thread": "aico-sched-task", "rows": [{"task_id": "maintenance.moved"}]}
     assert done.progress["message"] == "half"
 
 
@@ -44,9 +44,9 @@ async def test_the_loop_gets_the_interpreter_back_sooner_while_threads_work(begi
 async def test_the_option_of_a_task_wins_over_its_class(begin: Any) -> None:
     run = await begin()
     await run.client.create("maintenance.moved", FAR, environment="loop")
-    assert (await run.ran("maintenance.moved")).result["data"] == {"thread": "MainThread"}
+    assert (await run.ran("maintenance.moved")).result["data"]["thread"] == "MainThread"
     await run.client.update("maintenance.moved", environment=None)
-    assert (await run.ran("maintenance.moved")).result["data"] == {"thread": "aico-sched-task"}
+    assert (await run.ran("maintenance.moved")).result["data"]["thread"] == "aico-sched-task"
 
 
 async def test_a_blocking_task_on_the_loop_and_an_unknown_place_are_permanent_errors(begin: Any) -> None:
