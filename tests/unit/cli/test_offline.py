@@ -207,3 +207,11 @@ def test_doctor_stops_at_wrong_settings(aico: Any, monkeypatch: pytest.MonkeyPat
 def test_a_clock_that_was_never_set_is_told(aico: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aico_sched.cli.doctor.time.time", lambda: 5.0)
     assert checks(aico, 1)["clock"]["status"] == "failed"
+
+
+def test_web_without_its_extra_says_what_to_install(aico: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "aico_sched.api", None)
+    monkeypatch.setenv("AICO_SCHED_DATA_DIR", str(tmp_path))
+    result = aico("web")
+    assert result.exit_code == 1
+    assert "aico-sched[api]" in result.words
