@@ -24,15 +24,20 @@ def process_runners(settings: Settings) -> dict[str, ProcessRunner]:
     """The runners by environment; together they run no more processes than the settings say."""
     slots = asyncio.Semaphore(settings.execution.processes or max(2, usable_cpus()))
     grace = settings.execution.cancel_grace
+    sandbox = ProcessRunner(slots, sandbox_rules(settings), grace=grace)
+    return {"process": ProcessRunner(slots, grace=grace), SANDBOX: sandbox}
+
+
+def sandbox_rules(settings: Settings) -> SandboxRules:
+    """What the settings say of the sandbox."""
     sandbox = settings.sandbox
-    rules = SandboxRules(
+    return SandboxRules(
         Limits(sandbox.memory_mb, sandbox.cpu_seconds),
         sandbox.disk_mb,
         sandbox.max_files,
         frozenset(sandbox.allow_network),
         sandbox.uid,
     )
-    return {"process": ProcessRunner(slots, grace=grace), SANDBOX: ProcessRunner(slots, rules, grace=grace)}
 
 
 def is_sandboxed(settings: Settings, task_class: str) -> bool:

@@ -1,5 +1,6 @@
 """Looks at everything that can keep the service from running well, and says how to mend it."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -64,6 +65,27 @@ def examine(load: Callable[[], Any]) -> Iterator[Check]:
     if not running.detail.startswith("runs"):
         yield _ports(settings)
     yield _modules(settings)
+    yield _sandbox(settings)
+
+
+def _sandbox(settings: Any) -> Check:
+    """How well tasks of users are kept apart, tried out."""
+    if not settings.sandbox.enabled:
+        return Check("sandbox", "warning", "tasks of users run with all the service's rights", "set sandbox.enabled")
+    from aico_sched.execution.child.probe import reached
+    from aico_sched.execution.environments import RemoteFailure
+    from aico_sched.process_wiring import sandbox_rules
+
+    try:
+        level = asyncio.run(reached(sandbox_rules(settings)))
+    except (RemoteFailure, OSError, TimeoutError) as error:
+        mend = "mend what it says, or set sandbox.enabled to false; until then no task of a user runs"
+        return Check("sandbox", "failed", str(error) or type(error).__name__, mend)
+    if level["missing"]:
+        mend = "a newer kernel, or a container that allows it; such tasks run with what there is"
+        return Check("sandbox", "warning", f"without {'; '.join(level['missing'])}", mend)
+    parts = [f"Landlock {level['landlock']}", "a filter of system calls", f"user {level['uid']}"]
+    return Check("sandbox", "ok", ", ".join([*parts, *(["no network"] if level["network_namespace"] else [])]))
 
 
 def _python() -> Check:
