@@ -25,7 +25,7 @@ AttemptOutcome = Literal["succeeded", "failed", "timed_out", "cancelled", "inter
 Usage = dict[str, JsonValue]
 """What an attempt used, as far as its environment can tell: `environment`, `steps` (from one await to the next),
 `loop_seconds` (how long these held the event loop), `longest_step_seconds`, `cpu_seconds`, `memory_mb` (its peak),
-`abandoned` (it did not end when it was told to)."""
+`abandoned` (it did not end when it was told to), `sandbox` (`full`, or `reduced` by what `sandbox_missing` says)."""
 
 
 class TaskView(Payload):

@@ -15,6 +15,7 @@ from aico_sched.quiet import QuietHours
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext, TaskPorts
+from aico_sched.testing.powers import Answers, TestPowers
 
 Reply = dict[str, Any] | Callable[[dict[str, Any]], dict[str, Any]]
 """What answers a request: a payload, or a function from the request's payload to one."""
@@ -26,13 +27,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class TaskRun:
     """What a run did. `result` is None when it raised `error`. `progress` holds the reports as they would have left
     the service (`{fraction, message, data}`), `published` and `requested` the (topic, payload) pairs in order,
-    `quiet_hours` the predictions for the scheduler."""
+    `quiet_hours` the predictions for the scheduler, `refused` what it tried and may not."""
 
     result: TaskResult | None = None
     progress: list[dict[str, Any]] = field(default_factory=list)
     published: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     requested: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     quiet_hours: list[QuietHours | None] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     error: Exception | None = None
 
 
@@ -51,6 +53,7 @@ async def run_task(
     replies: Mapping[str, Reply] | None = None,
     probe_database: dict[str, Any] | None = None,
     data: DataSource | None = None,
+    database: Answers | None = None,
     deadline: float = 30.0,
 ) -> TaskRun:
     """Run `task_class` once as the service would: configuration copied and validated, a fresh instance.
@@ -58,6 +61,8 @@ async def run_task(
     `replies` answers requests by topic; one without a reply raises TimeoutError in the task at once. Without
     `data_dir` the task's folder is a temporary one, gone when this returns. `probe_database` is what the database
     answers a probe. `data` is what `context.data()` opens (see `MemorySource`); without it the task may see none.
+    `database` answers `context.query` and `context.execute`: it takes the statement and its parameters. Permissions are
+    the real ones, by `task_id` and the class; HTTP requests are real.
     After `deadline` seconds of real time the run is cancelled and `error` is a TimeoutError.
     Raises `InvalidTaskConfig` when the class refuses `config`; whatever the task raises is in `TaskRun.error`.
     """
@@ -72,7 +77,14 @@ async def run_task(
             trigger=trigger,
             config=bind_config(task_class, config or {}),
             data_dir=data_dir or Path(folder) / "data",
-            ports=_ports(run, used_clock, replies or {}, probe_database, data),
+            ports=_ports(
+                run,
+                used_clock,
+                replies or {},
+                probe_database,
+                data,
+                TestPowers(task_id or task_class.name, task_class.name, database, run.refused),
+            ),
             cause=cause,
         )
         await _execute(task_class, context, run, deadline)
@@ -94,6 +106,7 @@ def _ports(
     replies: Mapping[str, Reply],
     database: dict[str, Any] | None,
     data: DataSource | None,
+    powers: TestPowers,
 ) -> TaskPorts:
     async def publish(topic: str, payload: dict[str, Any], attributes: dict[str, str]) -> None:
         run.published.append((topic, payload))
@@ -120,4 +133,5 @@ def _ports(
         probe if database is not None else None,
         None if data is None else lambda: nullcontext(data),
         run.quiet_hours.append,
+        powers,
     )

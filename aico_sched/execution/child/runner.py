@@ -215,7 +215,7 @@ class _Run:
     async def _reap(self, patience: float, after_term: float) -> Ended:
         ended = await self._child.end(patience, after_term)
         self._job.usage["cpu_seconds"] = round(ended.cpu_seconds, 3)
-        self._job.usage["peak_memory_mb"] = round(ended.peak_memory_mb, 1)
+        self._job.usage["memory_mb"] = round(ended.peak_memory_mb, 1)
         return ended
 
     def _begun(self, level: dict[str, Any]) -> None:
