@@ -16,7 +16,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	if $$name -c '$(FITS)' >/dev/null 2>&1; then command -v $$name; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser node demo test lint types layers check coverage screenshots bench fuzz-cron torture long format clean
+.PHONY: help install browser node demo test lint types layers check coverage docs screenshots bench fuzz-cron torture long format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ coverage: $(STAMP)  ## run the tests and show the lines no test reaches
 
 screenshots: $(STAMP) browser  ## draw the README's pictures of the dashboard anew, into docs/images
 	@$(BIN)/python -m tests.integration.api.screenshots
+
+docs: $(STAMP)  ## build the manual into build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: $(STAMP)  ## measure speed against the goals: JSON and a table
 	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

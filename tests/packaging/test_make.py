@@ -42,6 +42,7 @@ def test_every_target_is_explained() -> None:
     assert shown == targets
     assert {
         "demo",
+        "docs",
         "test",
         "lint",
         "types",
