@@ -80,7 +80,7 @@ def _kind(about: dict[str, Any]) -> str:
 def configuration() -> str:
     """The defaults with their comments, as they ship."""
     text = resources.files("aico_sched.config.defaults").joinpath("core.yaml").read_text(encoding="utf-8")
-    intro = "# Configuration\n\nEvery key with its default, its meaning and its unit; how layers work stands at the head."
+    intro = "# Configuration\n\nEvery key with its default, its meaning and unit; how layers work stands at the head."
     return f"{intro}\n\n```yaml\n{text.rstrip()}\n```\n"
 
 

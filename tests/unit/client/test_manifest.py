@@ -118,7 +118,7 @@ VALUES = st.fixed_dictionaries(
     optional={
         "config": st.dictionaries(st.sampled_from("ab"), st.integers()),
         "timeout": st.none() | st.floats(1, 100),
-        "tags": st.lists(st.sampled_from(["red", "blue"])),
+        "tags": st.lists(st.sampled_from(["red", "blue"]), max_size=4),
         "misfire": st.sampled_from(["latest", "all"]),
         "enabled": st.booleans(),
     },
