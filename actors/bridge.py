@@ -85,6 +85,8 @@ class BusRefusal(Protocol):
     def reason(self) -> str: ...
     @property
     def body(self) -> bytes: ...
+    @property
+    def action(self) -> str: ...
 
 
 class BusBlocked(RuntimeError):
@@ -110,11 +112,12 @@ class BridgeActor(Actor):
         heartbeat_interval: float,
         terms: Terms,
         take_refusals: Callable[[], Sequence[BusRefusal]] = tuple,
+        bus_figures: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         super().__init__(clock)
         self._make_endpoint, self._source = make_endpoint, source
         self._role_of, self._may_publish = role_of, may_publish
-        self._take_refusals = take_refusals
+        self._take_refusals, self._bus_figures = take_refusals, bus_figures
         self._heartbeat_interval, self._terms = heartbeat_interval, terms
         self._endpoint: Endpoint | None = None
         self._own_replies = f"{names.REPLY}{source}.{secrets.token_hex(16)}"
@@ -168,6 +171,9 @@ class BridgeActor(Actor):
         assert self._endpoint is not None
         for refusal in self._take_refusals():
             role = self._role_or_none(refusal.name)
+            if refusal.action != "publish":
+                self._note_refusal(refusal, role)
+                continue
             self._refuse(refusal.topic, refused_by_bus(refusal.name, role, refusal.code, refusal.reason, refusal.body))
         frames = self._endpoint.receive(INTAKE)
         for topic, body in frames:
@@ -188,6 +194,12 @@ class BridgeActor(Actor):
     def wake_at(self) -> float | None:
         # The bus does not tell when it has room again; a full one is rare.
         return self.clock.monotonic() + 0.01 if self._unsent else None
+
+    def _note_refusal(self, refusal: BusRefusal, role: str) -> None:
+        """A subscription or a connection: there is nobody to tell, but it is written down."""
+        self.figures["refused"] += 1
+        now, action = self.clock.now_us(), f"bus.{refusal.action}"
+        self._refused.append(Audit(now, refusal.name, role, action, refusal.topic, refusal.code, refusal.reason))
 
     def _role_or_none(self, name: str) -> str:
         try:
@@ -373,4 +385,4 @@ class BridgeActor(Actor):
         return not self._unsent or self.clock.monotonic() >= self._stop_by
 
     def report(self) -> dict[str, Any]:
-        return {**self.figures, "unsent": len(self._unsent)}
+        return {**self.figures, "unsent": len(self._unsent), **self._bus_figures()}

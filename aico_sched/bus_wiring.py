@@ -1,5 +1,6 @@
 """The service's place on a bus, made of the settings: a bus it hosts, one it joins, or one inside the program."""
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from aico_sched.bus.echoes import probe_body
 from aico_sched.bus.endpoint import BusEndpoint
 from aico_sched.bus.key_watch import KeyWatch
 from aico_sched.bus.local import LocalEndpoint
+from aico_sched.bus.refusal import OnRefused
 from aico_sched.clock import Clock, SystemClock
 from aico_sched.intake import Terms
 from aico_sched.security.keys import KeyRing, UnknownKey
@@ -149,6 +151,13 @@ class BusSide:
         probe = probe_body(self.terms.codec)
         return BusEndpoint(self._context, self.address, name, identity, self.server_public_key, probe_body=probe)
 
+    def figures(self) -> dict[str, Any]:
+        """What the hosted broker has counted; nothing where it is somebody else's."""
+        if self._broker is None:
+            return {}
+        stats = self._broker.stats()
+        return {"broker": {**dataclasses.asdict(stats), "subscribers": len(stats.subscribers)}}
+
     @property
     def take_refusals(self) -> Callable[[], Sequence[BusRefusal]]:
         """What the hosted broker refused since the last call."""
@@ -156,7 +165,9 @@ class BusSide:
         return nothing if self._local is None else self._local.take_refusals
 
 
-def make_broker(context: Context, keys: KeyRing, rules: AccessRules, settings: Settings) -> Broker:
+def make_broker(
+    context: Context, keys: KeyRing, rules: AccessRules, settings: Settings, on_refused: OnRefused | None = None
+) -> Broker:
     """The bus the service hosts."""
     bus = settings.bus
     return Broker(
@@ -167,5 +178,6 @@ def make_broker(context: Context, keys: KeyRing, rules: AccessRules, settings: S
         publish_port=bus.publish_port,
         subscribe_port=bus.subscribe_port,
         rate_limit=bus.rate_limit,
+        on_refused=on_refused,
         peek_protobuf=source_of_aico,
     )

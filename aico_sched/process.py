@@ -71,6 +71,11 @@ def run_broker(settings: Settings) -> int:
     return asyncio.run(_serve_broker(settings))
 
 
+def _log_refusal(name: str, action: str, topic: str, reason: str) -> None:
+    """A bus without a service has no audit trail; its log is what there is."""
+    log.warning("bus_refused", client=name, action=action, topic=topic, reason=reason)
+
+
 async def _serve_broker(settings: Settings) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -79,7 +84,7 @@ async def _serve_broker(settings: Settings) -> int:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     keys = KeyRing(settings.data_dir / "keys")
     keys.ensure(settings.bus.name)
-    broker = make_broker(context, keys, AccessRules.load(), settings)
+    broker = make_broker(context, keys, AccessRules.load(), settings, _log_refusal)
     watch = KeyWatch(keys.watched(), broker.reload_keys, SystemClock())
     try:
         address = await broker.start()

@@ -336,4 +336,5 @@ class SchedulerService:
             heartbeat_interval=self.settings.scheduler.heartbeat_interval,
             terms=bus.terms,
             take_refusals=bus.take_refusals,
+            bus_figures=bus.figures,
         )

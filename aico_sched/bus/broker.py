@@ -83,7 +83,8 @@ class Broker:
         self._host = f"[{host}]" if ":" in host and not host.startswith("[") else host
         self._ports = (publish_port, subscribe_port)
         self._checks = Checks(keyring, rules, SourceReader(peek_protobuf), rate=rate_limit, burst=burst or rate_limit)
-        self._refusals, self._traffic = Refusals(on_refused), Traffic()
+        self._on_refused = on_refused
+        self._refusals, self._traffic = Refusals(self._tell), Traffic()
         self._high_water = high_water
         self._domain = f"aico-sched-{secrets.token_hex(8)}"
         self._known: dict[str, tuple[str, str]] = {}
@@ -174,6 +175,14 @@ class Broker:
             subscribers=() if holders is None else tuple(holders.names()),
             reconnections=self._reconnections,
         )
+
+    def _tell(self, name: str, action: str, topic: str, reason: str) -> None:
+        """A refusal that is within the rate at which they are told of. Of a message the exchange tells the host, who
+        has its body."""
+        if self._local is not None and action != "publish":
+            self._local.refused(name, topic, Reason(reason), b"", action)
+        if self._on_refused is not None:
+            self._on_refused(name, action, topic, reason)
 
     def _admit(self, public: str, address: str) -> str | None:
         found = self._keyring.lookup(public)

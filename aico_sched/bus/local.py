@@ -28,13 +28,15 @@ _CODES: Final = {
 
 
 class BusRefusal(NamedTuple):
-    """A message of the key `name` that the broker let nobody have, so that the host can tell its sender."""
+    """What the broker refused to the key `name`: to `publish` a message, whose sender the host can tell; to `subscribe`
+    to a prefix; to `connect`, where `name` is an address if the key is unknown."""
 
     name: str
     topic: str
     code: ErrorCode
     reason: str
     body: bytes
+    action: str = "publish"
 
 
 class Outlet(Protocol):
@@ -113,8 +115,9 @@ class LocalEndpoint:
             if self._callback is not None:
                 self._callback()
 
-    def refused(self, name: str, topic: str, reason: Reason, body: bytes) -> None:
-        """A message that did not pass the checks."""
-        self._refused.append(BusRefusal(name, topic, _CODES.get(reason, ErrorCode.INVALID_MESSAGE), reason.value, body))
+    def refused(self, name: str, topic: str, reason: Reason, body: bytes, action: str = "publish") -> None:
+        """Something that did not pass the checks."""
+        code = _CODES.get(reason, ErrorCode.INVALID_MESSAGE)
+        self._refused.append(BusRefusal(name, topic, code, reason.value, body, action))
         if self._callback is not None:
             self._callback()

@@ -1,15 +1,19 @@
 """The audit trail: who did what, every decision, and that nobody can change it unnoticed."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
 from aico_sched.audit_chain import Line, Link, Verifier
+from aico_sched.bus.sockets import make_client, open_socket
 from aico_sched.client import SchedulerClient
 from aico_sched.client.errors import PermissionDenied, SchedulerError
 from aico_sched.security.database_key import database_key
+from aico_sched.security.keys import KeyRing
 from aico_sched.store.audit import TRIM_CHUNK, AuditTrail
 from aico_sched.store.connection import Database
 from aico_sched.topics import names
@@ -79,6 +83,33 @@ async def test_a_task_whose_creator_may_not_is_refused_at_its_run_and_written_do
     (line,) = page.lines
     assert (line.outcome, line.role) == ("permission_denied", "module")
     assert "may not run" in line.detail
+
+
+async def test_what_the_broker_refuses_is_written_down_and_counted(start: Start) -> None:
+    run = await start(roles={"eye": "observer"})
+    ring, address = KeyRing(run.settings.data_dir / "keys"), run.service.address
+    ring.reload()
+    assert address is not None
+    context: zmq.Context[Any] = zmq.Context()
+    spy, stranger = open_socket(context, zmq.SUB), open_socket(context, zmq.XPUB)
+    make_client(spy, ring.server().public, ring.client("eye"))
+    spy.connect(address.subscribe)
+    spy.setsockopt(zmq.SUBSCRIBE, b"scheduler.reply.admin")
+    make_client(stranger, ring.server().public, None)
+    stranger.connect(address.publish)
+    wanted = {("eye", "observer", "bus.subscribe", "scheduler.reply.admin", "permission_denied")}
+    wanted.add(("127.0.0.1", "none", "bus.connect", "", "permission_denied"))
+    async with asyncio.timeout(20):
+        while True:
+            page = await run.client.audit(outcome="permission_denied")
+            if wanted <= {(each.source, each.role, each.action, each.target, each.outcome) for each in page.lines}:
+                break
+    counted = (await run.client.stats()).actors["bridge"]["broker"]["refused"]
+    assert counted["forbidden"] == 1
+    assert counted["unknown_key"] >= 1
+    spy.close()
+    stranger.close()
+    context.term()
 
 
 async def test_filters_pages_and_both_orders(run: Running) -> None:
