@@ -59,7 +59,7 @@ class EmbeddedScheduler:
             if not self.scheduler.service.running:
                 yield
                 return
-            async with SchedulerClient.discover(self.settings.data_dir, self._name) as client:
+            async with SchedulerClient.discover(self.settings.data_dir) as client:
                 self._client = client
                 try:
                     yield
@@ -67,9 +67,3 @@ class EmbeddedScheduler:
                     self._client = None
         finally:
             await self.scheduler.stop()
-
-    @property
-    def _name(self) -> str:
-        """On a joined bus without keys, where `admin` means nothing, the program has a name that says what it is."""
-        bus = self.settings.bus
-        return "admin" if bus.connect is None or bus.keys is not None else f"{bus.name}-api"

@@ -14,6 +14,7 @@ from aico_sched.api import EmbeddedScheduler
 from aico_sched.api.app import API
 from aico_sched.api.server import AddressInUse, bound
 from aico_sched.client import ServiceUnreachable
+from tests.integration.support.aico import AicoBroker
 from tests.integration.support.process import DEADLINE, command, server
 
 LISTEN = {"web__port": 0}
@@ -102,6 +103,26 @@ async def test_the_scheduler_starts_and_stops_with_a_fastapi_program(tmp_path: P
             assert (await http.get("http://else.test/api/v1/scheduler/tasks")).status_code == 403
         assert not scheduler.scheduler.service.running
         assert (await http.get("/api/v1/scheduler/status")).status_code == 503
+
+
+async def test_on_the_bus_of_aico_the_program_commands_as_the_admin(tmp_path: Path) -> None:
+    with AicoBroker() as broker:
+        config = Config(tmp_path / "data")
+        config.values["bus"] = {"server_key": broker.public}
+        scheduler = EmbeddedScheduler(config, broker.address)
+        app = FastAPI(lifespan=scheduler.lifespan)
+        app.include_router(scheduler.router(), prefix="/api/v1/scheduler")
+        token = (tmp_path / "data" / "keys" / "api.token").read_text().strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        base = "http://backend.test/api/v1/scheduler/"
+        async with (
+            asyncio.timeout(DEADLINE),
+            scheduler.lifespan(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=base, headers=headers) as http,
+        ):
+            task = {"task_id": "user.a", "schedule": "interval:86400", "task_class": "demo.echo"}
+            assert (await http.post("tasks", json=task)).json()["created_by"] == "admin"
+            assert (await http.post("tasks/user.a/pause")).json()["state"] == "paused"
 
 
 async def test_a_disabled_scheduler_lets_the_program_run(tmp_path: Path) -> None:
