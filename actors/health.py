@@ -11,7 +11,17 @@ from aico_sched.rolling import Rolling
 from aico_sched.runtime.actor import Actor, answers, handles
 from aico_sched.stress import Stress
 from aico_sched.topics import names
-from aico_sched.topics.internal import Activity, AlertRaise, AskReport, Empty, Load, PeaksKept, Report, Request
+from aico_sched.topics.internal import (
+    Activity,
+    AlertRaise,
+    AskReport,
+    Empty,
+    Load,
+    PeaksKept,
+    Report,
+    Request,
+    StoreState,
+)
 
 REPORT_DEADLINE = 0.5
 """Seconds an actor has for its report; one that stays silent is unresponsive, which is a finding too."""
@@ -76,6 +86,7 @@ class HealthActor(Actor):
         self._stress_told: bool | None = None
         self._machine_not_idle = ""
         self._load = Load(0.0, 0.0, 0.0, True, "")
+        self._store = StoreState("", "")
         self.figures = {"samples": 0, "constrained": 0, "silent_actors": 0, "activities": 0}
         self._incidents = {"cpu": 0, "memory": 0}
 
@@ -193,6 +204,17 @@ class HealthActor(Actor):
         self._asked[self._ask_id] = _Asked(request, topic, {}, self.clock.monotonic() + REPORT_DEADLINE)
         self.send(names.REPORT_ASK, AskReport(self._ask_id))
 
+    @handles(names.STORE_STATE, StoreState)
+    def store_state(self, state: StoreState) -> None:
+        """What keeps the store from its usual work. While it holds its messages back, it cannot report either."""
+        self._store = state
+        if not self._expected() >= self._actors:
+            for ask_id in [i for i, asked in self._asked.items() if asked.reports.keys() >= self._expected()]:
+                self._answer(ask_id)
+
+    def _expected(self) -> frozenset[str]:
+        return self._actors - {"store"} if self._store.state in ("maintenance", "full") else self._actors
+
     @handles(names.REPORT, Report)
     def reported(self, report: Report) -> None:
         """One actor's figures."""
@@ -200,7 +222,7 @@ class HealthActor(Actor):
         if asked is None:
             return
         asked.reports[report.actor] = report.figures
-        if asked.reports.keys() >= self._actors:
+        if asked.reports.keys() >= self._expected():
             self._answer(report.ask_id)
 
     def _answer(self, ask_id: int) -> None:
@@ -251,11 +273,11 @@ class HealthActor(Actor):
 
     def _health(self, reports: dict[str, dict[str, Any]]) -> dict[str, Any]:
         lately_reported = within_window(self._rolling, reports)
-        status, reasons, checks = judge(lately_reported, self._actors, self._load, self._lag.worst)
+        status, reasons, checks = judge(lately_reported, self._expected(), self._load, self._lag.worst, self._store)
         return {
             "status": status,
             "live": True,
-            "ready": self._actors <= reports.keys(),
+            "ready": self._expected() <= reports.keys(),
             "reasons": reasons,
             "checks": checks,
             "version": self._version,

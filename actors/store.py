@@ -8,8 +8,9 @@ from typing import Any, Protocol
 from aico_sched.audit_chain import Line
 from aico_sched.clock import Clock, Flexible
 from aico_sched.json_text import compact, decoded
+from aico_sched.maintained import KeyChanges, Maintained
 from aico_sched.planning import Defaults, WantedTask
-from aico_sched.runtime.actor import Actor, answers, handles
+from aico_sched.runtime.actor import answers, handles
 from aico_sched.runtime.cell import TryAgain
 from aico_sched.schedule import format_rfc3339
 from aico_sched.store import task_writes
@@ -80,7 +81,7 @@ class Registry(Catalogue, Protocol):
     def cache_stats(self) -> dict[str, Any]: ...
 
 
-class StoreActor(Actor):
+class StoreActor(Maintained):
     """Applies commands, claims slots, records attempts, and hands out what others must know after each commit."""
 
     name = "store"
@@ -98,8 +99,11 @@ class StoreActor(Actor):
         audit_retention: int,
         message_id_retention: float,
         heartbeat_interval: float,
+        keys: KeyChanges,
+        maintenance_timeout: float,
     ) -> None:
         super().__init__(clock)
+        self._keys, self._maintenance_timeout = keys, maintenance_timeout
         self._open, self._registry = open_database, registry
         self._defaults, self._boot_id = defaults, boot_id
         self._cache_size = cache_size
@@ -112,6 +116,10 @@ class StoreActor(Actor):
         self.figures = {"commits": 0, "claimed": 0, "interrupted": 0}
 
     async def on_start(self) -> None:
+        if not self._working():
+            self._open_and_build()
+
+    def _open_and_build(self) -> None:
         self._database = self._open()
         self._database.take_lease(self._boot_id)
         self._unit = Unit(self._database, self._defaults, self._boot_id, self._cache_size)
@@ -144,7 +152,7 @@ class StoreActor(Actor):
             return
         self._database.rollback()
         try:
-            if self._built and (self._published or self._unit.audit_trail.waiting):
+            if self._built and not self._database.suspended and (self._published or self._unit.audit_trail.waiting):
                 self._begin()
                 self._unit.audit_trail.seal()
                 self._mark_published()
@@ -158,7 +166,8 @@ class StoreActor(Actor):
         self._unit.begin(self.clock.now_us())
 
     def end_turn(self) -> None:
-        assert self._database is not None
+        if self._database is None or self._database.suspended:
+            return
         if self._database.in_transaction:
             self._commit()
         self._unit.audit_trail.settle()
@@ -194,7 +203,7 @@ class StoreActor(Actor):
         if self._database is None:
             return
         self._database.rollback()
-        if self._built:
+        if self._built and not self._database.suspended:
             self._unit.reset()
             self._clock_step.reset()
             self._executions.reset()
@@ -206,11 +215,16 @@ class StoreActor(Actor):
 
     def take_input(self) -> bool:
         now = self.clock.monotonic()
-        if now >= self._next_heartbeat:
+        beats = self._built and now >= self._next_heartbeat
+        if beats:
             self._next_heartbeat = now + self._heartbeat_interval
             self.send(names.HEARTBEAT, Heartbeat(dict(self._unit.outbox.sequences)))
-            if self._unit.audit_trail.waiting:
-                self._begin()
+        if self._working():
+            return False
+        maintained = self._go_on()
+        maintained = self._give_back() or maintained
+        if beats and self._unit.audit_trail.waiting:
+            self._begin()
         if now >= self._next_housekeeping:
             self._next_housekeeping = now + HOUSEKEEPING_INTERVAL
             self._begin()
@@ -225,9 +239,11 @@ class StoreActor(Actor):
         if self._clock_step.under_way:
             self._begin()
             self._clock_step.advance()
-        return self._clock_step.under_way
+        return self._clock_step.under_way or maintained
 
     def wake_at(self) -> float | None:
+        if self._working():
+            return Flexible(self._next_heartbeat, float("inf")) if self._built else None
         return Flexible(min(self._next_heartbeat, self._next_housekeeping), float("inf"))
 
     # Commands.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aico_sched.host import HostSample
-from aico_sched.topics.internal import Load
+from aico_sched.topics.internal import Load, StoreState
 
 FAILURE_RATE_LIMIT = 0.10
 """From this share of failed attempts on the service is degraded (the seeds' rule: healthy is below it)."""
@@ -13,10 +13,19 @@ FAILURE_RATE_LIMIT = 0.10
 CRITICAL_FAILURE_RATE = 0.50
 """From this share on hardly anything works any more."""
 
+WELL = StoreState("", "")
+
 FEWEST_ATTEMPTS = 10
 """Fewer attempts than this say nothing about a rate."""
 
 LAG_LIMIT = 0.1
+
+
+_DATABASE = {
+    "maintenance": "the database is being worked on ({}); commands wait until that is through",
+    "full": "the disk of the database is full; changes are refused until there is room: {}",
+    "damaged": "the database is damaged ({}); stop the service and run: aico-sched restore FILE",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,11 @@ def not_idle(sample: HostSample, thresholds: Thresholds) -> str:
 
 
 def judge(
-    reports: Mapping[str, Mapping[str, Any]], expected: Collection[str], load: Load, lag_max: float
+    reports: Mapping[str, Mapping[str, Any]],
+    expected: Collection[str],
+    load: Load,
+    lag_max: float,
+    database: StoreState = WELL,
 ) -> tuple[str, list[str], dict[str, dict[str, Any]]]:
     """Status (healthy, degraded, critical), the reasons in words, and each check with what it found. The counters among
     the reports are to be those of a window of time, so that what is over is forgiven."""
@@ -69,6 +82,7 @@ def judge(
         "failures": {"ok": rate < FAILURE_RATE_LIMIT, "ended": ended, "failed": failed},
         "task_classes": {"ok": not store.get("unavailable"), "unavailable": store.get("unavailable", [])},
         "dead_letters": {"ok": True, "count": store.get("dead_letters", 0)},
+        "database": {"ok": database.state in ("", "maintenance"), "state": database.state, "detail": database.detail},
         "load": {"ok": not load.constrained, "cpu_percent": load.cpu_percent, "memory_percent": load.memory_percent},
         "breaker": {"ok": breaker == "closed", "state": breaker},
         "loop": {"ok": load.loop_lag <= LAG_LIMIT, "lag_seconds": load.loop_lag, "lag_seconds_max": lag_max},
@@ -90,6 +104,8 @@ def judge(
         reasons.append(load.constrained)
     if load.loop_lag > LAG_LIMIT:
         reasons.append(f"the event loop is {load.loop_lag * 1_000:.0f} ms behind")
-    critical = silent or dropped or rate >= CRITICAL_FAILURE_RATE
+    if database.state:
+        reasons.append(_DATABASE[database.state].format(database.detail))
+    critical = silent or dropped or rate >= CRITICAL_FAILURE_RATE or database.state == "damaged"
     status = "critical" if critical else "degraded" if reasons else "healthy"
     return status, reasons, checks

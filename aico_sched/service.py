@@ -32,6 +32,7 @@ from aico_sched.runtime.cell import Fault
 from aico_sched.runtime.router import Router
 from aico_sched.runtime.supervisor import Plan, Policy, Supervisor
 from aico_sched.schedule import configure_caches
+from aico_sched.security.key_sources import GivenKey
 from aico_sched.settings import Settings
 from aico_sched.store.connection import Database
 from aico_sched.store.errors import AlreadyInUse, LeaseLost
@@ -45,6 +46,7 @@ from aico_sched.wiring import (
     Arrangements,
     Classes,
     breaker_rules,
+    database_keys,
     defaults,
     learned_quiet_hours,
     make_environments,
@@ -71,6 +73,7 @@ class SchedulerService:
 
     `start` raises what is wrong (a typed error that says what to do) and leaves nothing running. `wait` returns when
     `stop` was asked for, and raises when the service cannot go on. With `scheduler.enabled: false` it starts nothing.
+    `database_key` hands in the database's key, instead of the place the settings name.
     `data` opens AICO's data for the tasks that work on it, instead of the database the settings name.
     """
 
@@ -83,13 +86,15 @@ class SchedulerService:
         bus: PrivateBus | None = None,
         fault: Fault | None = None,
         open_store: Callable[[], Database] | None = None,
+        database_key: GivenKey | None = None,
         data: Callable[[], AbstractAsyncContextManager[DataSource]] | None = None,
     ) -> None:
         self.settings = settings
         self._lock: DatabaseLock | None = None
         self._own_store = open_store is None
-        self._open_store = open_store or (lambda: open_database(settings, self._lock))
-        self._open_data = data or (lambda: open_data(settings))
+        self._database_keys = database_keys(settings, database_key)
+        self._open_store = open_store or (lambda: open_database(settings, self._database_keys, self._lock))
+        self._open_data = data or (lambda: open_data(settings, self._database_keys))
         self._clock = clock or SystemClock()
         self._sampler = sampler
         self._fault = fault
@@ -267,6 +272,8 @@ class SchedulerService:
                 audit_retention=scheduler.audit_retention,
                 message_id_retention=scheduler.message_id_retention,
                 heartbeat_interval=scheduler.heartbeat_interval,
+                keys=self._database_keys,
+                maintenance_timeout=settings.store.maintenance_timeout,
             )
 
         def health() -> HealthActor:

@@ -22,7 +22,8 @@ from aico_sched.execution.watch import LoopWatch
 from aico_sched.planning import Defaults
 from aico_sched.process_wiring import SANDBOX, is_sandboxed, process_runners
 from aico_sched.quiet import QuietHours
-from aico_sched.security.database_key import database_key, secret_text
+from aico_sched.security.database_key import secret_text
+from aico_sched.security.key_sources import GivenByProgram, GivenKey, KeySource, source_of
 from aico_sched.settings import Settings
 from aico_sched.store.connection import Database
 from aico_sched.store.lock import DatabaseLock
@@ -125,18 +126,24 @@ def make_environments(settings: Settings, watch: LoopWatch) -> Environments:
     return Environments(runners, lambda start: SANDBOX if is_sandboxed(settings, start.task_class) else None)
 
 
-def open_database(settings: Settings, held: DatabaseLock | None = None) -> Database:
-    """The database of the settings, with its key; under the lock that the caller has `held`, if it has."""
+def database_keys(settings: Settings, given: GivenKey | None = None) -> KeySource:
+    """Where the database's key comes from: the settings say, unless it is `given` by the embedding program."""
+    if given is not None:
+        return GivenByProgram(given)
     key_file = settings.store.key_file or settings.data_dir / "keys" / "database.key"
-    return Database.open(settings.database_path, database_key(key_file), settings.store.synchronous, held)
+    return source_of(settings.store.key_source, key_file, settings.database_path)
 
 
-def open_data(settings: Settings) -> AbstractAsyncContextManager[DataSource]:
+def open_database(settings: Settings, keys: KeySource, held: DatabaseLock | None = None) -> Database:
+    """The database of the settings, with its key; under the lock that the caller has `held`, if it has."""
+    return Database.open(settings.database_path, keys.current, settings.store.synchronous, held)
+
+
+def open_data(settings: Settings, keys: KeySource) -> AbstractAsyncContextManager[DataSource]:
     """AICO's data as the settings name it, for the length of a block."""
     database, key_file = settings.data.database, settings.data.key_file
     if database is None:
-        own = settings.store.key_file or settings.data_dir / "keys" / "database.key"
-        return open_source(settings.database_path, lambda: database_key(own))
+        return open_source(settings.database_path, keys.current)
     return open_source(database, lambda: None if key_file is None else secret_text(key_file))
 
 

@@ -305,8 +305,28 @@ class AuditList(Page):
     )
 
 
+class StoreVacuum(Payload):
+    """`scheduler.store.vacuum`: give free pages of the database back to the disk."""
+
+    mode: Literal["auto", "full", "incremental"] = Field(
+        default="auto", description="full rewrites the file, during which commands wait; auto does so where it pays"
+    )
+    threshold: float = Field(
+        default=0.25, ge=0, le=1, allow_inf_nan=False, description="free share of the file from which auto is full"
+    )
+
+
+class StoreBackup(Payload):
+    """`scheduler.store.backup`: an encrypted, verified copy of the database, made while the service runs."""
+
+    file: Annotated[str, StringConstraints(min_length=1, max_length=4_096)] = Field(
+        description="absolute path on the service's machine; refused if it exists"
+    )
+
+
 class Empty(Payload):
-    """A command without arguments: `scheduler.registry.{list,reload}`, `scheduler.stats`, `scheduler.health`."""
+    """A command without arguments: `scheduler.registry.{list,reload}`, `scheduler.store.{check,rekey}`,
+    `scheduler.stats`, `scheduler.health`."""
 
 
 Result = dict[str, Any]

@@ -379,6 +379,32 @@ class TaskWrite(NamedTuple):
     system: bool
 
 
+class StoreState(NamedTuple):
+    """Store → health: what keeps the store from its usual work. `state` is empty when nothing does, else
+    `maintenance`, `full` or `damaged`; `detail` is for people."""
+
+    state: str
+    detail: str
+
+
+class MaintenanceAsk(NamedTuple):
+    """Executor → store: a system task asks for work on the whole database; answered with `MaintenanceDone`."""
+
+    execution_id: str
+    correlation_id: str
+    task_id: str
+    kind: str
+    options: dict[str, Any]
+
+
+class MaintenanceDone(NamedTuple):
+    """Store → executor: what came of it, `{ok: …}` as in a reply to a command."""
+
+    execution_id: str
+    correlation_id: str
+    reply: dict[str, Any]
+
+
 class Heartbeat(NamedTuple):
     """Store → bridge: publish that the service is here; `sequences` holds each topic's newest `seq`."""
 

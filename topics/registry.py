@@ -50,6 +50,10 @@ COMMANDS: dict[str, Command] = {
         Command(names.REGISTRY_RELOAD, commands.Empty, views.RegistryReloadView, False),
         Command(names.EVENT_LIST, commands.EventList, views.EventPage, False),
         Command(names.AUDIT_LIST, commands.AuditList, views.AuditPage, False),
+        Command(names.STORE_VACUUM, commands.StoreVacuum, views.VacuumView, True),
+        Command(names.STORE_CHECK, commands.Empty, views.CheckView, True),
+        Command(names.STORE_BACKUP, commands.StoreBackup, views.BackupView, True),
+        Command(names.STORE_REKEY, commands.Empty, views.RekeyView, True),
         Command(names.STATS, commands.Empty, views.StatsView, False),
         Command(names.HEALTH, commands.Empty, views.HealthView, False),
     )

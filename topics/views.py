@@ -204,6 +204,45 @@ class HealthView(Payload):
     version: str
 
 
+class VacuumView(Payload):
+    """What a vacuum did. With `mode` incremental the file shrinks as the pages at its end become free."""
+
+    mode: Literal["full", "incremental"]
+    bytes_before: int
+    bytes_after: int
+    bytes_freed: int
+    seconds: float
+
+
+class CheckView(Payload):
+    """`ok` when every page of the database is sound; else `findings` says what is not."""
+
+    ok: bool
+    findings: list[str]
+    bytes: int
+    free_bytes: int
+    seconds: float
+
+
+class BackupView(Payload):
+    """A backup that was opened and read to its end. It needs the key the database has now."""
+
+    file: str
+    bytes: int
+    rows: int
+    tables: dict[str, int]
+    seconds_exclusive: float = Field(description="for so long the service took no other work")
+    seconds: float
+
+
+class RekeyView(Payload):
+    """The database has a new key; `retired_key` is the file that keeps the old one, for older backups."""
+
+    rows: int
+    retired_key: str | None
+    seconds: float
+
+
 class EventRow(Payload):
     topic: str
     seq: int

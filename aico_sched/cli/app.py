@@ -11,6 +11,7 @@ from aico_sched.cli import (
     audit,
     classes,
     contract,
+    database,
     executions,
     lint,
     live,
@@ -33,6 +34,7 @@ PARTS = (
     tasks,
     apply,
     executions,
+    database,
     audit,
     offline,
     lint,
@@ -43,6 +45,7 @@ for part in PARTS:
     app.registered_commands += part.app.registered_commands
 app.add_typer(executions.dead, name="dead")
 app.add_typer(executions.registry, name="registry")
+app.add_typer(database.database, name="database")
 app.add_typer(offline.keyring, name="keys")
 
 

@@ -56,9 +56,15 @@ def _web_error(error: Any) -> Failure:
     return Failure("web", str(error), exit_code=USAGE)
 
 
+def _store_error(error: Any) -> Failure:
+    return Failure("database", str(error), hint="")
+
+
 _KNOWN = (
+    ("aico_sched.store.errors", "StoreError", _store_error),
     ("aico_sched.api.server", "AddressInUse", _web_error),
     ("aico_sched.api.tokens", "UnusableToken", _web_error),
+    ("aico_sched.security.database_key", "InvalidDatabaseKey", _key_error),
     ("aico_sched.security.key_names", "KeyRingError", _key_error),
     ("aico_sched.topics.errors", "CommandError", _command_error),
     ("aico_sched.client.errors", "SchedulerError", _command_error),

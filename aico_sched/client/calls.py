@@ -252,6 +252,26 @@ def audit(
     return _call(names.AUDIT_LIST, views.AuditPage, {**wanted, "order": order, "limit": limit})
 
 
+def store_vacuum(*, mode: str = "auto", threshold: float = 0.25) -> Call[views.VacuumView]:
+    """Give free pages of the database back to the disk. Commands wait while `full` rewrites it: allow it some time."""
+    return _call(names.STORE_VACUUM, views.VacuumView, {"mode": mode, "threshold": threshold})
+
+
+def store_check() -> Call[views.CheckView]:
+    """Read every page of the database. Commands wait meanwhile."""
+    return _call(names.STORE_CHECK, views.CheckView, {})
+
+
+def store_backup(file: str) -> Call[views.BackupView]:
+    """Copy the database to `file`, an absolute path on the service's machine. Raises `Conflict` if it exists."""
+    return _call(names.STORE_BACKUP, views.BackupView, {"file": file})
+
+
+def store_rekey() -> Call[views.RekeyView]:
+    """Encrypt the database with a new key. Commands wait meanwhile."""
+    return _call(names.STORE_REKEY, views.RekeyView, {})
+
+
 def stats() -> Call[views.StatsView]:
     """Counters and gauges of every actor, and the caches."""
     return _call(names.STATS, views.StatsView, {})

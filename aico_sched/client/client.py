@@ -193,6 +193,10 @@ class SchedulerClient:
     reload = _Command(calls.reload)
     event_list = _Command(calls.event_list)
     audit = _Command(calls.audit)
+    store_vacuum = _Command(calls.store_vacuum)
+    store_check = _Command(calls.store_check)
+    store_backup = _Command(calls.store_backup)
+    store_rekey = _Command(calls.store_rekey)
     stats = _Command(calls.stats)
     health = _Command(calls.health)
 

@@ -142,6 +142,14 @@ class Actor:
         """When, on the monotonic clock, `take_input` should run next without a message."""
         return None
 
+    def holding(self) -> bool:
+        """Whether messages stay in the mailbox for now. `take_input` goes on; what ends the holding must wake the
+        actor, as the end of a child does."""
+        return False
+
+    def hasten(self) -> None:
+        """The service is about to stop: cut short what makes messages wait. May be called again."""
+
     def begin_stop(self) -> None:
         """Stop taking in work; called once, when the stop message arrives."""
 

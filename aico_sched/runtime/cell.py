@@ -69,7 +69,7 @@ class Cell:
         self._outgoing = self._effects.outgoing
         self._pending: deque[tuple[str, bytes]] = deque()
         self._suspects = Suspects()
-        self._stopping = self._was_ready = False
+        self._stopping = self._was_ready = self._hastened = False
         self.ready = asyncio.Event()
         self.figures = {
             "messages": 0,
@@ -103,6 +103,11 @@ class Cell:
                 await self._effects.tasks.end(END_TIMEOUT)
             finally:
                 self.close()
+
+    def hasten(self) -> None:
+        """Tell the actor that a stop is coming, though its messages may wait."""
+        self._hastened = True
+        self._wake.set()
 
     def close(self) -> None:
         """Give up the mailbox and what is in it. Safe to call twice, and for a cell that never ran."""
@@ -154,7 +159,7 @@ class Cell:
 
     async def _step(self, actor: Actor) -> bool:
         """One turn and, when nothing is left to do, the wait for more; false when the actor may end."""
-        more = self._drain()
+        more = False if actor.holding() else self._drain()
         try:
             more = self._turn(actor) or more
         except TryAgain as error:
@@ -164,7 +169,8 @@ class Cell:
         held_back = bool(self._outgoing)
         self._outgoing.flush()
         # Input was left lying while the sends found no room, and its wake-up is used up.
-        if more or self._pending or (held_back and not self._outgoing):
+        pending = bool(self._pending) and not actor.holding()
+        if more or pending or (held_back and not self._outgoing):
             await asyncio.sleep(0)
         elif self._stopping and not self._outgoing and actor.may_stop():
             return False
@@ -204,12 +210,15 @@ class Cell:
     def _turn(self, actor: Actor) -> bool:
         """Handle a batch; returns whether the actor has more input right away."""
         started = perf_counter()
-        alone = bool(self._suspects.left and self._pending)
-        batch = list(self._pending)[: 1 if alone else None]
+        pending = [] if actor.holding() else list(self._pending)
+        alone = bool(self._suspects.left and pending)
+        batch = pending[: 1 if alone else None]
         begun = done = 0
         more = False
         try:
             actor.begin_turn()
+            if self._hastened:
+                actor.hasten()
             while done < len(batch):
                 begun = done + self._run_length(batch, done)
                 self._handle(actor, batch[done:begun])

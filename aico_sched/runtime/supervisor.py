@@ -119,6 +119,8 @@ class Supervisor:
     async def stop(self, order: Sequence[str]) -> None:
         """Stop the actors named in `order`, waiting between them until no message is under way. One that does not
         obey in time is cancelled and reported. Safe to call twice."""
+        for cell in self._cells.values():
+            cell.hasten()
         for name in order:
             await self._settle()
             await self._stop_one(name)

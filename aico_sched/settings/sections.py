@@ -170,7 +170,9 @@ class StoreSettings(Section):
 
     path: AnyPath | None
     synchronous: Literal["full", "normal"]
+    key_source: Literal["auto", "file", "environment", "keyring", "passphrase", "aico"]
     key_file: AnyPath | None
+    maintenance_timeout: float = Field(ge=0.01, le=DAY)
 
 
 class SandboxSettings(Section):

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import libsql_experimental as libsql
 
 from aico_sched.store.errors import (
     CannotOpen,
+    Damaged,
     LeaseLost,
     SchemaTooNew,
     StoreBusy,
@@ -19,10 +20,15 @@ from aico_sched.store.errors import (
     translate,
 )
 from aico_sched.store.lock import DatabaseLock
+from aico_sched.store.maintenance import swap
+from aico_sched.store.maintenance.job import Target
 from aico_sched.store.named_sql import migrations, queries
 
 KEY_LENGTH = 32
 """libSQL's cipher reads the first 32 characters of a key and ignores the rest (facts.md)."""
+
+FindKey = Callable[[], str]
+"""Says the key now: a rekey changes it."""
 
 _STATEMENT = re.compile(r";\s*(?:--[^\n]*)?\s*$", re.MULTILINE)
 
@@ -36,9 +42,15 @@ class Database:
     it is neither configured nor closed here, and its other tables are left alone.
     """
 
-    def __init__(self, path: Path, connection: Any, lock: DatabaseLock | None, *, borrowed: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        connection: Any,
+        lock: DatabaseLock | None,
+        reconnect: Callable[[], Any] | None = None,
+    ) -> None:
         self.path, self._connection, self._lock = path, connection, lock
-        self._borrowed = borrowed
+        self._reconnect = reconnect
         self._sql = queries()
         self._fence: int | None = None
         self.in_transaction = False
@@ -48,19 +60,30 @@ class Database:
     def open(
         cls,
         path: Path,
-        key: str,
+        key: str | FindKey,
         synchronous: Literal["full", "normal"] = "full",
         held: DatabaseLock | None = None,
     ) -> "Database":
         """The database at `path`, made if it is not there, held against every other process: by a lock of its own, or
-        by the one that the caller has `held`. Raises `CannotOpen` or one of its kinds."""
-        if len(key) != KEY_LENGTH:
-            raise CannotOpen(path, f"its key must be {KEY_LENGTH} characters long, not {len(key)}")
+        by the one that the caller has `held`. A change of its file or key that was interrupted is finished first; only
+        then is `key` asked. Raises `CannotOpen` or one of its kinds."""
         lock = DatabaseLock.take(path) if held is None else held.share()
+
+        def connect() -> Any:
+            found = key() if callable(key) else key
+            if len(found) != KEY_LENGTH:
+                raise CannotOpen(path, f"its key must be {KEY_LENGTH} characters long, not {len(found)}")
+            connection = _connect(path, found)
+            try:
+                _configure(path, connection, synchronous)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
         try:
-            connection = _connect(path, key)
-            _configure(path, connection, synchronous)
-            return cls(path, connection, lock)
+            swap.resolve(path)
+            return cls(path, connect(), lock, connect)
         except BaseException:
             lock.release()
             raise
@@ -74,7 +97,7 @@ class Database:
         path = Path(file) if file else Path()
         lock = DatabaseLock.take(path) if file else None
         try:
-            return cls(path, connection, lock, borrowed=True)
+            return cls(path, connection, lock)
         except BaseException:
             if lock is not None:
                 lock.release()
@@ -218,6 +241,18 @@ class Database:
         self._raw("ROLLBACK TO message")
         self._raw("RELEASE message")
 
+    def free_bytes(self) -> int:
+        """Bytes of the database that hold nothing."""
+        return int(self._raw("PRAGMA freelist_count")[0][0]) * int(self._raw("PRAGMA page_size")[0][0])
+
+    def incremental_vacuum(self, pages: int) -> None:
+        """Give up to `pages` free pages back to the disk, as part of the transaction."""
+        try:
+            # As rows `execute` would refuse them.
+            self._connection.executescript(f"PRAGMA incremental_vacuum({pages:d})")
+        except ValueError as error:
+            raise translate(error) from error
+
     def size(self) -> int:
         """Bytes of the database, without its write-ahead log."""
         return int(self._raw("PRAGMA page_count")[0][0]) * int(self._raw("PRAGMA page_size")[0][0])
@@ -227,15 +262,40 @@ class Database:
         findings = [str(row[0]) for row in self._raw("PRAGMA integrity_check")]
         return [] if findings == ["ok"] else findings
 
+    @property
+    def borrowed(self) -> bool:
+        """Whether the connection is the embedding program's."""
+        return self._reconnect is None
+
+    @property
+    def suspended(self) -> bool:
+        """Whether the connection is closed for now."""
+        return self._connection is None
+
+    def suspend(self) -> None:
+        """Close the connection for a while, the lock staying held. What was written is in the file then."""
+        if self._reconnect is not None and self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.close()
+
+    def resume(self) -> None:
+        """Open the connection again. Raises `CannotOpen` or one of its kinds."""
+        if self._connection is None and self._reconnect is not None:
+            swap.resolve(self.path)
+            self._connection = self._reconnect()
+
+    def target(self, key: str) -> Target:
+        """What a worker needs to be let in."""
+        return Target(self.path, key, None if self._lock is None else self._lock.fileno())
+
     def close(self) -> None:
         """Close the connection and let others in. Safe to call twice."""
-        if self._connection is None:
-            return
         connection, self._connection = self._connection, None
-        if not self._borrowed:
+        lock, self._lock = self._lock, None
+        if connection is not None and not self.borrowed:
             connection.close()
-        if self._lock is not None:
-            self._lock.release()
+        if lock is not None:
+            lock.release()
 
 
 def _execute(connection: Any, sql: str, parameters: Row = ()) -> list[Row]:
@@ -255,6 +315,8 @@ def _configure(path: Path, connection: Any, synchronous: str) -> None:
         f"synchronous={synchronous.upper()}",
         "foreign_keys=ON",
         "busy_timeout=0",
+        # A temporary file would be plaintext.
+        "temp_store=MEMORY",
         # SQLite's own number, written down because pauses go by it: 12 ms now and then; 4,000 pages take 40 ms.
         "wal_autocheckpoint=1000",
     )
@@ -263,7 +325,7 @@ def _configure(path: Path, connection: Any, synchronous: str) -> None:
             _execute(connection, f"PRAGMA {pragma}")
         _execute(connection, "SELECT count(*) FROM sqlite_master")
     except StoreCorrupt as error:
-        raise WrongKey(path) from error
+        raise (WrongKey(path) if "not a database" in str(error) else Damaged(path)) from error
     except StoreError as error:
         raise CannotOpen(path, str(error)) from error
 

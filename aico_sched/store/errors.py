@@ -21,6 +21,17 @@ class StoreFull(StoreError):
     retryable = True
 
 
+class NoRoom(StoreError):
+    """Work on the whole database needs more room than there is; it was not begun."""
+
+    def __init__(self, what: str, wanted: int, found: int, where: Path) -> None:
+        super().__init__(
+            f"this needs {wanted // 1_048_576} MiB of free {what}, there are {found // 1_048_576} MiB"
+            + (f" on the file system of {where}; make room and try again" if what == "disk" else "; try again later")
+        )
+        self.what, self.wanted, self.found = what, wanted, found
+
+
 class StoreReadOnly(StoreError):
     """The database or its folder may not be written."""
 
@@ -81,6 +92,24 @@ class LeaseLost(StoreError):
         self.path, self.held, self.found = path, held, found
 
 
+class Damaged(CannotOpen):
+    """The key fits, and the file is not whole: it was cut off, or some of it overwritten."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            path,
+            "the file is damaged or was cut off. Restore a backup: aico-sched restore FILE; nothing was changed",
+        )
+
+
+class NotABackup(StoreError):
+    """A file that cannot be restored; nothing was changed."""
+
+    def __init__(self, file: Path, reason: str) -> None:
+        super().__init__(f"{file} cannot be restored: {reason}")
+        self.file, self.reason = file, reason
+
+
 class SchemaTooNew(CannotOpen):
     """The database was written by a newer version."""
 
@@ -103,11 +132,18 @@ _PHRASES: tuple[tuple[str, type[StoreError]], ...] = (
 )
 
 
+_ADVICE: dict[type[StoreError], str] = {
+    StoreFull: "Make room on the disk: the service goes on by itself",
+    StoreReadOnly: "Let this user write to the database and its folder",
+    StoreCorrupt: "The file is damaged: stop the service and run aico-sched restore FILE",
+}
+
+
 def translate(error: BaseException) -> StoreError:
     """The typed error for what libSQL raised (ValueError, or a Rust panic); chained by the caller."""
     text = str(error)
     lowered = text.lower()
     for phrase, kind in _PHRASES:
         if phrase in lowered:
-            return kind(text)
+            return kind(f"{text}. {_ADVICE[kind]}" if kind in _ADVICE else text)
     return StoreMisused(text)

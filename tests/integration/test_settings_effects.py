@@ -84,6 +84,8 @@ ELSEWHERE = {
     "tasks.maintenance.key_rotation": "its class comes with an issue of its own",
     "scheduler.blackout": "time/test_blackout.py",
     "scheduler.quiet_hours": "time/test_low_activity.py",
+    "store.key_source": "store/test_keys.py",
+    "store.maintenance_timeout": "store/test_maintenance.py",
     "data.database": "data/test_access.py",
     "data.key_file": "data/test_access.py",
     "tasks.maintenance.vector_optimization": "vectors/test_optimization.py",

@@ -36,6 +36,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
         "run bus list create update delete enable disable pause resume trigger cancel status logs stats health watch "
         "audit "
         "apply "
+        "backup restore "
         "top "
         "web "
         "next lint doctor version contract tasks run-task "
@@ -50,6 +51,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
         ("registry", "reload"),
     }
     groups |= {("keys", "create"), ("keys", "list"), ("keys", "revoke")}
+    groups |= {("database", "vacuum"), ("database", "check"), ("database", "rekey")}
     assert {command for command in COMMANDS if len(command) == 2} == groups
 
 

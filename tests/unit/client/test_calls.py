@@ -31,6 +31,10 @@ METHODS = {
     "reload": calls.reload,
     "event_list": lambda: calls.event_list(names.TASK_CREATED, after_seq=4),
     "audit": lambda: calls.audit(outcome="ok", order="oldest"),
+    "store_vacuum": calls.store_vacuum,
+    "store_check": calls.store_check,
+    "store_backup": lambda: calls.store_backup("/tmp/x.backup"),
+    "store_rekey": calls.store_rekey,
     "stats": calls.stats,
     "health": calls.health,
 }

@@ -85,6 +85,8 @@ WRONG = [
     ("bus.rate_limit", 0, "at least 1"),
     ("store.path", 1, "a path or null"),
     ("store.synchronous", "off", "one of full, normal"),
+    ("store.key_source", "somewhere", "environment"),
+    ("store.maintenance_timeout", 0, "0.01"),
     ("store.key_file", False, "a path or null"),
     ("web.host", "a b", "text"),
     ("web.port", 65536, "at most 65535"),

@@ -1,0 +1,61 @@
+"""The child process: one operation on one database.
+
+It reads one JSON line, `{operation, path, key, options}`, from standard input, so that no key is ever in its arguments
+or environment, and writes JSON lines: `{phase, fraction, exclusive}` as it goes, last `{result}` or
+`{error: {type, message}}`. It dies with its parent; killed anywhere it leaves the database whole.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from aico_sched.store.errors import StoreError
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    """Do what standard input says. Returns the exit code: 0 when there is a result."""
+    _die_with_parent()
+    request = json.loads(sys.stdin.readline())
+    # A worker that was orphaned before it could ask to be told has nobody to work for.
+    if os.getppid() != request["parent"]:
+        return 1
+    from aico_sched.store.maintenance.operations import OPERATIONS  # noqa: PLC0415
+
+    try:
+        operation = OPERATIONS[request["operation"]]
+        _write({"result": operation(Path(request["path"]), request["key"], request["options"], _say)})
+    except (StoreError, OSError) as error:
+        _write({"error": {"type": type(error).__name__, "message": _said(error)}})
+        return 1
+    return 0
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return f"{error.strerror}: {error.filename or 'while writing'}"
+    return str(error)
+
+
+def _say(phase: str, fraction: float | None = None, exclusive: bool = True) -> None:
+    _write({"phase": phase, "fraction": fraction, "exclusive": exclusive})
+
+
+def _write(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def _die_with_parent() -> None:
+    """Linux only; elsewhere the inherited lock keeps a new service out until this process has ended."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
