@@ -81,6 +81,10 @@ async def created_events(run: Running, gate: Gate) -> dict[str, Any]:
     return {"topic": names.TASK_CREATED}
 
 
+async def a_file(run: Running, gate: Gate) -> dict[str, Any]:
+    return {"file": str(run.settings.data_dir / "copy.backup")}
+
+
 class Case(NamedTuple):
     prepare: Prepare
     causes: tuple[str, ...] = ()
@@ -108,6 +112,10 @@ CASES = {
     names.REGISTRY_RELOAD: Case(nothing),
     names.EVENT_LIST: Case(created_events),
     names.AUDIT_LIST: Case(nothing),
+    names.STORE_VACUUM: Case(nothing),
+    names.STORE_CHECK: Case(nothing),
+    names.STORE_BACKUP: Case(a_file),
+    names.STORE_REKEY: Case(nothing),
     names.STATS: Case(nothing),
     names.HEALTH: Case(nothing),
 }
