@@ -139,11 +139,11 @@ def open_database(settings: Settings, keys: KeySource, held: DatabaseLock | None
     return Database.open(settings.database_path, keys.current, settings.store.synchronous, held)
 
 
-def open_data(settings: Settings, keys: KeySource) -> AbstractAsyncContextManager[DataSource]:
+def open_data(settings: Settings, keys: KeySource | None = None) -> AbstractAsyncContextManager[DataSource]:
     """AICO's data as the settings name it, for the length of a block."""
     database, key_file = settings.data.database, settings.data.key_file
     if database is None:
-        return open_source(settings.database_path, keys.current)
+        return open_source(settings.database_path, (keys or database_keys(settings)).current)
     return open_source(database, lambda: None if key_file is None else secret_text(key_file))
 
 
