@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from aico_sched.data.source import NoSuchTable, SourceError
 from aico_sched.execution.child.wire import Answer, Call, Message, ProtocolError, Returned, pack
 from aico_sched.tasks.powers import DatabaseFailed, DatabaseRefused, TooMuchData
 
@@ -16,10 +17,14 @@ class CallRefused(Exception):
         self.kind = kind
 
 
+def _no_such_table(message: str) -> Exception:
+    return NoSuchTable(message.removeprefix("there is no table "), message)
+
+
 _RAISED: dict[str, Callable[[str], Exception]] = {
     kind.__name__: kind
-    for kind in (TimeoutError, ValueError, PermissionError, DatabaseFailed, DatabaseRefused, TooMuchData)
-}
+    for kind in (TimeoutError, ValueError, PermissionError, DatabaseFailed, DatabaseRefused, TooMuchData, SourceError)
+} | {"NoSuchTable": _no_such_table}
 
 
 class Pipe:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aico_sched.clock import SystemClock
+from aico_sched.execution.child.data import open_source
 from aico_sched.execution.child.pipe import Pipe
 from aico_sched.execution.child.powers import ChildPowers
 from aico_sched.execution.child.wire import Progress
@@ -35,4 +36,7 @@ def make_ports(pipe: Pipe, capabilities: Sequence[str]) -> TaskPorts:
             await pipe.call("hold")
             next_hold = time.monotonic() + HOLD_INTERVAL
 
-    return TaskPorts(SystemClock(), report_progress, publish, request, hold, powers=ChildPowers(pipe, capabilities))
+    powers = ChildPowers(pipe, capabilities)
+    sees_data = powers.capabilities & {"database.system", "memory"}
+    open_data = (lambda: open_source(pipe)) if sees_data else None
+    return TaskPorts(SystemClock(), report_progress, publish, request, hold, open_data=open_data, powers=powers)

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from aico_sched.execution.child.data import ServedData
 from aico_sched.execution.child.process import ChildProcess
 from aico_sched.execution.child.wire import (
     Answer,
@@ -51,6 +52,7 @@ class Session:
 
     def __init__(self, child: ChildProcess, context: Context | None, begun: Callable[[dict[str, Any]], None]) -> None:
         self._child, self._context, self._begun = child, context, begun
+        self._data = None if context is None else ServedData(context)
         self._calls: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(MAX_CALLS)
         self._writer: asyncio.StreamWriter | None = None
@@ -66,6 +68,10 @@ class Session:
                 call.cancel()
             if self._context is not None:
                 self._context.flush_progress()
+            if self._data is not None:
+                if self._calls:
+                    await asyncio.wait(self._calls)
+                await self._data.close()
 
     def cancel(self, reason: str) -> None:
         """Ask the run to end in order."""
@@ -106,20 +112,24 @@ class Session:
 
     async def _answer(self, call: Call) -> None:
         try:
-            method = PORTS.get(call.port)
-            if method is None or self._context is None:
-                raise PermissionError(f"a task in a process of its own cannot use {call.port}")
-            answer = Answer(call_id=call.call_id, value=await method(self._context, *call.arguments))
-            frame = pack(answer)
+            frame = pack(Answer(call_id=call.call_id, value=await self._value(call)))
         except Exception as error:
             # The task's affair: it is told, whatever it was.
-            known = ("builtins", "aico_sched.tasks.powers")
+            known = ("builtins", "aico_sched.tasks.powers", "aico_sched.data.source")
             name = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ in known)
             name = "PermissionError" if isinstance(error, PermissionError) else name
             frame = pack(Answer(call_id=call.call_id, error=[name, str(error)]))
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(frame)
             await self._writer.drain()
+
+    async def _value(self, call: Call) -> Any:
+        method = PORTS.get(call.port)
+        if self._data is not None and call.port.startswith("data."):
+            return await self._data.call(call.port.removeprefix("data."), call.arguments)
+        if method is None or self._context is None:
+            raise PermissionError(f"a task in a process of its own cannot use {call.port}")
+        return await method(self._context, *call.arguments)
 
     def _answered(self, call: "asyncio.Task[None]") -> None:
         self._calls.discard(call)
