@@ -1,7 +1,6 @@
 """The bridge actor: the only one with a socket on the bus. Commands come in through it, replies and events go out."""
 
 import secrets
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -9,6 +8,7 @@ import msgpack
 import structlog
 
 from aico_sched.clock import Clock
+from aico_sched.departures import Departures
 from aico_sched.intake import Refused, Terms, accept, refused_by_bus
 from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor, handles
@@ -41,9 +41,6 @@ INTAKE = 200
 
 ACTIVITY_INTERVAL = 1.0
 """Seconds between two words to health that the user is active; what comes in between costs a look at its topic."""
-
-UNSENT_LIMIT = 10_000
-"""Messages that may wait for a bus that does not take them; beyond it the bridge crashes and refills."""
 
 _SAID_BY_US = (names.REPLY, names.EVENTS)
 """Topics of the service's own, and of clients that try their connections; none is meant for the service."""
@@ -89,10 +86,6 @@ class BusRefusal(Protocol):
     def action(self) -> str: ...
 
 
-class BusBlocked(RuntimeError):
-    """The bus has not taken a message for so long that too many wait."""
-
-
 class BridgeActor(Actor):
     """Validates what comes in, so that nobody behind it has to, and publishes what is durable.
 
@@ -121,14 +114,15 @@ class BridgeActor(Actor):
         self._heartbeat_interval, self._terms = heartbeat_interval, terms
         self._endpoint: Endpoint | None = None
         self._own_replies = f"{names.REPLY}{source}.{secrets.token_hex(16)}"
-        self._unsent: deque[tuple[str, bytes]] = deque()
+        self._departures = Departures(self._hand_over)
+        self._said_departed = 0
         self._asked: list[Audit] = []
         self._refused: list[Audit] = []
         self._stop_by = 0.0
         self._refilled = False
         self._quiet = False
         self._next_activity = 0.0
-        self.figures = {"received": 0, "refused": 0, "replies": 0, "events": 0, "published": 0, "unsent_max": 0}
+        self.figures = {"received": 0, "refused": 0, "replies": 0, "events": 0, "published": 0}
 
     async def on_start(self) -> None:
         self._endpoint = self._make_endpoint()
@@ -148,7 +142,7 @@ class BridgeActor(Actor):
         if self._endpoint is None:
             return
         try:
-            if self._quiet and not self._unsent:
+            if self._quiet and not self._departures:
                 # Its echo comes back when all that was sent before it has reached the broker.
                 await self._endpoint.ready(FLUSH_TIMEOUT)
         except OSError as error:
@@ -165,8 +159,9 @@ class BridgeActor(Actor):
         self._say_availability("stopping", {})
 
     def take_input(self) -> bool:
-        self._flush()
-        if self._quiet or self._unsent:
+        self._departures.flush()
+        self.effects.call(self._tell_departed)
+        if self._quiet or self._departures:
             return False
         assert self._endpoint is not None
         for refusal in self._take_refusals():
@@ -193,7 +188,7 @@ class BridgeActor(Actor):
 
     def wake_at(self) -> float | None:
         # The bus does not tell when it has room again; a full one is rare.
-        return self.clock.monotonic() + 0.01 if self._unsent else None
+        return self.clock.monotonic() + 0.01 if self._departures else None
 
     def _note_refusal(self, refusal: BusRefusal, role: str) -> None:
         """A subscription or a connection: there is nobody to tell, but it is written down."""
@@ -272,13 +267,13 @@ class BridgeActor(Actor):
             message = f"the answer is {len(body)} bytes long; ask for less with `limit`"
             refusal = CommandError(ErrorCode.TOO_LARGE, message, field="limit").as_reply()
             body = write(topic, envelope._replace(payload=refusal), codec, sign=self._terms.sign)
-        self.effects.call(self._publish, topic, body)
+        self.effects.call(self._departures.put, topic, body)
 
-    def _say(self, envelope: Envelope, packed: bytes | None = None) -> None:
+    def _say(self, envelope: Envelope, packed: bytes | None = None, event_id: int = 0) -> None:
         """Publish a message of the service's own."""
         topic = envelope.message_type
         body = write(topic, envelope, self._terms.codec, packed=packed, sign=self._terms.sign)
-        self.effects.call(self._publish, topic, body)
+        self.effects.call(self._departures.put, topic, body, event_id)
 
     @handles(names.EVENTS_COMMITTED, EventsCommitted)
     def committed(self, committed: EventsCommitted) -> None:
@@ -302,8 +297,8 @@ class BridgeActor(Actor):
             event = EventRecord(*row)
             attributes = {"seq": str(event.seq)}
             envelope = Envelope(event.message_id, event.timestamp, self._source, event.topic, VERSION, attributes, {})
-            self._say(envelope, event.body)
-        self.send(names.EVENTS_PUBLISHED, EventsPublished(rows[-1][0]))
+            self._say(envelope, event.body, event.event_id)
+        self.effects.call(self._tell_departed)
 
     @handles(names.HEARTBEAT, Heartbeat)
     def heartbeat(self, beat: Heartbeat) -> None:
@@ -364,25 +359,23 @@ class BridgeActor(Actor):
 
     # The socket.
 
-    def _publish(self, topic: str, body: bytes) -> None:
+    def _hand_over(self, topic: str, body: bytes) -> bool:
         assert self._endpoint is not None
-        if self._unsent or not self._endpoint.send(topic, body):
-            self._unsent.append((topic, body))
-            self.figures["unsent_max"] = max(self.figures["unsent_max"], len(self._unsent))
-            if len(self._unsent) > UNSENT_LIMIT:
-                raise BusBlocked(f"{len(self._unsent)} messages wait for the bus")
+        return self._endpoint.send(topic, body)
 
-    def _flush(self) -> None:
-        assert self._endpoint is not None
-        while self._unsent and self._endpoint.send(*self._unsent[0]):
-            self._unsent.popleft()
+    def _tell_departed(self) -> None:
+        """Tell the store how far the events are on the bus; those that wait for it are not."""
+        if self._departures.departed > self._said_departed:
+            self._said_departed = self._departures.departed
+            self.effects.post(names.EVENTS_PUBLISHED, EventsPublished(self._said_departed))
 
     def begin_stop(self) -> None:
         self._stop_by = self.clock.monotonic() + FLUSH_TIMEOUT
 
     def may_stop(self) -> bool:
         # What a bus that is gone does not take is an event, which goes out at the next start.
-        return not self._unsent or self.clock.monotonic() >= self._stop_by
+        return not self._departures or self.clock.monotonic() >= self._stop_by
 
     def report(self) -> dict[str, Any]:
-        return {**self.figures, "unsent": len(self._unsent), **self._bus_figures()}
+        waiting = {"unsent": len(self._departures), "unsent_max": self._departures.longest}
+        return {**self.figures, **waiting, **self._bus_figures()}

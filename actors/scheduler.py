@@ -191,8 +191,12 @@ class SchedulerActor(Actor):
     @handles(names.SLOTS_CLAIMED, SlotsClaimed)
     def claimed(self, claimed: SlotsClaimed) -> None:
         """A claim is durable."""
-        if self._claims.pop(claimed.claim_id, None) is not None:
-            self._started += claimed.started
+        if claimed.claim_id not in self._claims:
+            return
+        self._started += claimed.started
+        self._claims[claimed.claim_id] -= claimed.settled
+        if self._claims[claimed.claim_id] <= 0:
+            del self._claims[claimed.claim_id]
 
     @handles(names.LOAD, Load)
     def load(self, load: Load) -> None:

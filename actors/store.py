@@ -115,6 +115,17 @@ class StoreActor(Maintained):
         self._next_housekeeping = self._next_heartbeat = self._next_mark = clock.monotonic()
         self.figures = {"commits": 0, "claimed": 0, "interrupted": 0}
 
+    @classmethod
+    def given_up(cls, topic: str, message: Any) -> list[tuple[str, tuple[Any, ...]]]:
+        """A claim that cannot be handled is taken apart, and what alone cannot be claimed is let go."""
+        if topic != names.SLOTS_CLAIM:
+            return []
+        parts: list[SlotsClaim] = [SlotsClaim(message.claim_id, [slot], []) for slot in message.slots]
+        parts += [SlotsClaim(message.claim_id, [], [run]) for run in message.runs]
+        if len(parts) == 1:
+            return [(names.SLOTS_CLAIMED, SlotsClaimed(message.claim_id, 0, 1))]
+        return [(names.SLOTS_CLAIM, part) for part in parts]
+
     async def on_start(self) -> None:
         if not self._working():
             self._open_and_build()
@@ -332,7 +343,7 @@ class StoreActor(Maintained):
         started = self._bulk_claim.claim([Slot(*slot) for slot in claim.slots])
         started += sum(self._executions.start_waiting(execution_id) for execution_id in claim.runs)
         self.figures["claimed"] += started
-        self.send(names.SLOTS_CLAIMED, SlotsClaimed(claim.claim_id, started))
+        self.send(names.SLOTS_CLAIMED, SlotsClaimed(claim.claim_id, started, len(claim.slots) + len(claim.runs)))
 
     @handles(names.SLOTS_DEFERRED, SlotsDeferred)
     def deferred(self, deferred: SlotsDeferred) -> None:

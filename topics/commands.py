@@ -32,7 +32,24 @@ TaskId = Annotated[
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=limits.MAX_ID_CHARS)]
 Text = Annotated[str, StringConstraints(max_length=2_000)]
 ScheduleText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-TaskConfig = dict[Annotated[str, StringConstraints(max_length=limits.MAX_ID_CHARS)], JsonValue]
+
+
+def _levels(value: Any) -> int:
+    """How many maps and arrays stand inside one another."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inside is None else 1 + max(map(_levels, inside), default=0)
+
+
+def _listable(config: dict[str, Any]) -> dict[str, Any]:
+    """What an answer could not carry must not be taken in."""
+    if _levels(config) > limits.LISTED_LEVELS:
+        raise ValueError(f"nests deeper than {limits.LISTED_LEVELS} levels")
+    return config
+
+
+TaskConfig = Annotated[
+    dict[Annotated[str, StringConstraints(max_length=limits.MAX_ID_CHARS)], JsonValue], AfterValidator(_listable)
+]
 _YEAR = 366 * 86_400.0
 Seconds = Annotated[float, Field(ge=0, le=_YEAR, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=_YEAR, allow_inf_nan=False)]

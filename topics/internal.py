@@ -126,10 +126,12 @@ class SlotsClaim(NamedTuple):
 
 
 class SlotsClaimed(NamedTuple):
-    """Store → scheduler: claim `claim_id` is durable; `started` of it went to the executor."""
+    """Store → scheduler: `settled` of the starts in claim `claim_id` are decided, durably; `started` of them went to
+    the executor. A claim is answered in one, unless it had to be taken apart."""
 
     claim_id: int
     started: int
+    settled: int
 
 
 class SlotsDeferred(NamedTuple):

@@ -13,6 +13,9 @@ MAX_FRAME_BYTES: Final = 256 * 1024
 MAX_NESTING: Final = 16
 """Maps and arrays inside one another, the envelope itself being the first level."""
 
+LISTED_LEVELS: Final = MAX_NESTING - 5
+"""Maps and arrays inside one another in what lists carry (configurations, results): there it lies in five already."""
+
 MAX_STRING_BYTES: Final = 64 * 1024
 MAX_ITEMS: Final = 1_000
 """Entries of one array or map. A decoder makes room for as many as a header says, before it has read one."""

@@ -30,9 +30,6 @@ INSIST_EVERY = 1.0
 
 LEFT_ALONE = "it did not end when it was told to and was left to itself"
 
-RESULT_LEVELS = limits.MAX_NESTING - 5
-"""Maps and arrays a result may have inside one another: in the answer to `scheduler.execution.list` it lies in five."""
-
 
 @dataclass(slots=True)
 class Attempt:
@@ -256,7 +253,7 @@ def _json(result: TaskResult) -> str:
         text = compact(body)
         size = len(text.encode())
         if size <= limits.MAX_RESULT_BYTES:
-            check_portable(decoded(text), RESULT_LEVELS)
+            check_portable(decoded(text), limits.LISTED_LEVELS)
             return text
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         return compact({"message": message[:1_000], "data": {}, "unprintable": tail(str(error))})

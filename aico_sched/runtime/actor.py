@@ -121,6 +121,12 @@ class Actor:
         """Answer a command with an error."""
         self.reply(request, error.as_reply())
 
+    @classmethod
+    def given_up(cls, topic: str, message: Any) -> list[tuple[str, tuple[Any, ...]]]:
+        """What to send, as topics and messages, when `message` was dropped because no instance survived it: who waits
+        for what comes of it must not wait for ever. A command is answered without this."""
+        return []
+
     async def on_start(self) -> None:
         """Make ready: open connections, ask others for the state to rebuild. Runs before any message."""
 

@@ -294,13 +294,19 @@ class Cell:
         self.figures["dropped"] += 1
         log.critical("message_dropped", actor=self.name, topic=topic, **described(error))
         handler = self.kind.handlers.get(topic)
-        if handler is not None and handler.kind is Request:
-            request: Request = unpack(Request, body)
-            refusal = msgpack.packb(internal_error(error).as_reply())
-            reply = ReplyReady(request.message_id, request.reply_to, request.correlation_id, request.codec, refusal)
-            self._effects.post(REPLIES_READY, RepliesReady([reply]))
+        if handler is not None:
+            for follow_up in self._follow_ups(topic, unpack(handler.kind, body), error):
+                self._effects.post(*follow_up)
         self._router.settle(1)
         return PoisonDropped(self.name, topic)
+
+    def _follow_ups(self, topic: str, message: Any, error: Exception) -> list[tuple[str, tuple[Any, ...]]]:
+        """What others hear of a message that was given up."""
+        if not isinstance(message, Request):
+            return self.kind.given_up(topic, message)
+        refusal = msgpack.packb(internal_error(error).as_reply())
+        reply = ReplyReady(message.message_id, message.reply_to, message.correlation_id, message.codec, refusal)
+        return [(REPLIES_READY, RepliesReady([reply]))]
 
 
 def stop_message() -> tuple[str, tuple[Any, ...]]:

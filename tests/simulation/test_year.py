@@ -80,7 +80,7 @@ class Ledger:
     def _claim(self, claim: SlotsClaim, actor: SchedulerActor) -> None:
         for slot in claim.slots:
             self._run(slot)
-        actor.claimed(SlotsClaimed(claim.claim_id, len(claim.slots)))
+        actor.claimed(SlotsClaimed(claim.claim_id, len(claim.slots), len(claim.slots)))
         self.ended += len(claim.slots)
         actor.capacity(Capacity(10_000, self.ended, 0))
 
