@@ -13,6 +13,8 @@ from typing import Any
 
 from aico_sched.actors.scheduler import SchedulerActor
 from aico_sched.planning import jitter_offset
+from aico_sched.quiet import QuietHours
+from aico_sched.settings import Settings
 from aico_sched.topics import names
 from aico_sched.topics.internal import (
     Capacity,
@@ -23,6 +25,7 @@ from aico_sched.topics.internal import (
     SlotsClaim,
     SlotsClaimed,
 )
+from aico_sched.wiring import breaker_rules
 from tests.support.oracle import SECOND, fires, us_of
 from tests.support.simulated import at
 
@@ -43,6 +46,9 @@ class Clock:
 
     def monotonic(self) -> float:
         return (self.us - START) / SECOND
+
+
+SETTINGS = Settings.load(environ={"AICO_SCHED_DATA_DIR": "unused"})
 
 
 class Ledger:
@@ -151,7 +157,10 @@ def simulate(tasks: list[DueTask]) -> Ledger:
         timezone="UTC",
         cache_size=CACHE_SIZE,
         longest_sleep=LONGEST_SLEEP,
+        priority_aging=SETTINGS.scheduler.priority_aging,
         first_claim_id=0,
+        breaker=breaker_rules(SETTINGS),
+        default_quiet=QuietHours.of_window(SETTINGS.scheduler.quiet_hours, "UTC"),
     )
     actor.effects = ledger  # type: ignore[assignment]
     ledger.send(names.CAPACITY_ASK, None)
