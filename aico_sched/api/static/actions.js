@@ -23,18 +23,29 @@ async function change(found, verb, done) {
 }
 
 export const trigger = (found) => change(found, "trigger", `${found.task_id} was started`);
-export const hold = (found) => (found.state === "paused" ? change(found, "resume", `${found.task_id} goes on`) : change(found, "pause", `${found.task_id} is paused`));
-export const toggle = (found) => (found.enabled ? change(found, "disable", `${found.task_id} is switched off`) : change(found, "enable", `${found.task_id} is switched on`));
+export const hold = (found) =>
+  found.state === "paused"
+    ? change(found, "resume", `${found.task_id} goes on`)
+    : change(found, "pause", `${found.task_id} is paused`);
+export const toggle = (found) =>
+  found.enabled
+    ? change(found, "disable", `${found.task_id} is switched off`)
+    : change(found, "enable", `${found.task_id} is switched on`);
 
 export async function remove(found) {
-  if (!(await ask("Delete the task?", `${found.task_id} will not run any more. Its history stays.`, "Delete"))) return false;
+  if (!(await ask("Delete the task?", `${found.task_id} will not run any more. Its history stays.`, "Delete")))
+    return false;
   const gone = await attempt(() => call("DELETE", task(found.task_id)), `${found.task_id} was deleted`);
   if (gone) store.tasks.delete(found.task_id);
   changed();
   return gone !== null;
 }
 
-export const cancel = (run) => attempt(() => post(`${execution(run.execution_id)}/cancel`, { reason: "cancelled in the dashboard" }), `${run.task_id} is being cancelled`);
+export const cancel = (run) =>
+  attempt(
+    () => post(`${execution(run.execution_id)}/cancel`, { reason: "cancelled in the dashboard" }),
+    `${run.task_id} is being cancelled`,
+  );
 
 export async function requeue(letter) {
   await attempt(() => post(`${dead(letter.execution_id)}/requeue`), `${letter.task_id} runs again`);
@@ -42,7 +53,14 @@ export async function requeue(letter) {
 }
 
 export async function discard(letter) {
-  if (!(await ask("Discard the dead letter?", `The failed run of ${letter.task_id} will no longer wait for you. Its history stays.`, "Discard"))) return;
+  if (
+    !(await ask(
+      "Discard the dead letter?",
+      `The failed run of ${letter.task_id} will no longer wait for you. Its history stays.`,
+      "Discard",
+    ))
+  )
+    return;
   await attempt(() => post(`${dead(letter.execution_id)}/discard`), "Discarded");
   await attempt(loadDead);
 }

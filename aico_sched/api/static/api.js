@@ -28,7 +28,9 @@ export const setToken = (token) => sessionStorage.setItem(KEY, token);
 export const dropToken = () => sessionStorage.removeItem(KEY);
 
 let refused = () => {};
-export const onRefused = (handler) => { refused = handler; };
+export const onRefused = (handler) => {
+  refused = handler;
+};
 
 function request(path, options) {
   const headers = { Authorization: `Bearer ${sessionStorage.getItem(KEY) ?? ""}`, ...options.headers };
@@ -39,14 +41,28 @@ export async function call(method, path, body) {
   const headers = body === undefined ? {} : { "Content-Type": "application/json" };
   let answer;
   try {
-    answer = await request(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: AbortSignal.timeout(20_000) });
+    answer = await request(path, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal: AbortSignal.timeout(20_000),
+    });
   } catch {
-    throw new Problem({ code: "unreachable", status: 0, detail: "The API does not answer. Is `aico-sched web` still running?" });
+    throw new Problem({
+      code: "unreachable",
+      status: 0,
+      detail: "The API does not answer. Is `aico-sched web` still running?",
+    });
   }
   if (answer.status === 401) refused();
   const content = await answer.json().catch(() => ({}));
   if (!answer.ok && !(answer.status === 503 && content.checks)) {
-    throw new Problem({ status: answer.status, code: "internal", detail: `The API answered ${answer.status}.`, ...content });
+    throw new Problem({
+      status: answer.status,
+      code: "internal",
+      detail: `The API answered ${answer.status}.`,
+      ...content,
+    });
   }
   return content;
 }
@@ -72,8 +88,16 @@ export function follow(onEvent, onState) {
     abort = new AbortController();
     let silence = setTimeout(() => abort.abort(), SILENCE_MS);
     try {
-      const answer = await request("/events/stream", { signal: abort.signal, headers: last ? { "Last-Event-ID": last } : {} });
-      if (answer.status === 401) { stopped = true; onState("refused"); refused(); return; }
+      const answer = await request("/events/stream", {
+        signal: abort.signal,
+        headers: last ? { "Last-Event-ID": last } : {},
+      });
+      if (answer.status === 401) {
+        stopped = true;
+        onState("refused");
+        refused();
+        return;
+      }
       if (answer.status === 422) last = null;
       if (!answer.ok) return;
       tries = 0;
@@ -95,7 +119,9 @@ export function follow(onEvent, onState) {
   }
 
   function take(frame) {
-    const fields = new Map(frame.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)]));
+    const fields = new Map(
+      frame.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)]),
+    );
     if (!fields.has("event")) return;
     if (fields.has("id")) last = fields.get("id");
     onEvent(fields.get("event"), JSON.parse(fields.get("data")));
@@ -103,7 +129,11 @@ export function follow(onEvent, onState) {
 
   async function run() {
     while (!stopped) {
-      try { await once(); } catch { /* The connection broke: what follows is the next try. */ }
+      try {
+        await once();
+      } catch {
+        /* The connection broke: what follows is the next try. */
+      }
       if (stopped) return;
       const pause = Math.min(LONGEST_PAUSE_MS, 500 * 2 ** tries) * (0.75 + Math.random() / 2);
       tries += 1;
@@ -113,5 +143,8 @@ export function follow(onEvent, onState) {
   }
 
   run();
-  return () => { stopped = true; abort.abort(); };
+  return () => {
+    stopped = true;
+    abort.abort();
+  };
 }

@@ -9,9 +9,26 @@ import { changed, connection, live, loadAll, onChange, sample, store } from "./s
 import { tasksView } from "./tasks.js";
 import { timelineView } from "./timeline.js";
 
-const VIEWS = [["tasks", "Tasks", tasksView], ["timeline", "Timeline", timelineView], ["runs", "Runs", runsView], ["dead", "Dead letters", deadView], ["health", "Health", healthView]];
+const VIEWS = [
+  ["tasks", "Tasks", tasksView],
+  ["timeline", "Timeline", timelineView],
+  ["runs", "Runs", runsView],
+  ["dead", "Dead letters", deadView],
+  ["health", "Health", healthView],
+];
 const SAMPLE_MS = 5000;
-const SHORTCUTS = [["1 – 5", "Switch the view"], ["/", "Search"], ["n", "New task (in Tasks)"], ["↑ ↓ Home End", "Move in a list"], ["Enter", "Open what is selected"], ["r  p  e", "Run, pause or resume, edit the selected task"], ["c", "Cancel the selected run"], ["q  d", "Requeue, discard the selected dead letter"], ["Esc", "Close what is open"], ["?", "This help"]];
+const SHORTCUTS = [
+  ["1 – 5", "Switch the view"],
+  ["/", "Search"],
+  ["n", "New task (in Tasks)"],
+  ["↑ ↓ Home End", "Move in a list"],
+  ["Enter", "Open what is selected"],
+  ["r  p  e", "Run, pause or resume, edit the selected task"],
+  ["c", "Cancel the selected run"],
+  ["q  d", "Requeue, discard the selected dead letter"],
+  ["Esc", "Close what is open"],
+  ["?", "This help"],
+];
 
 const main = document.getElementById("view");
 const nav = document.getElementById("nav");
@@ -34,8 +51,10 @@ function show(wanted) {
 
 function drawFrame() {
   for (const link of nav.children) {
-    if (link.dataset.view === name) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
-    if (link.dataset.view === "dead") link.querySelector(".count").textContent = store.dead.length ? String(store.dead.length) : "";
+    if (link.dataset.view === name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+    if (link.dataset.view === "dead")
+      link.querySelector(".count").textContent = store.dead.length ? String(store.dead.length) : "";
   }
   const { kind, text } = connection();
   const shown = document.getElementById("connection");
@@ -45,7 +64,20 @@ function drawFrame() {
 
 function help() {
   const { body } = dialog("Keyboard shortcuts");
-  body.append(h("dl", { class: "keys" }, SHORTCUTS.map(([keys, what]) => [h("dt", {}, keys.split("  ").map((each) => h("kbd", {}, each))), h("dd", {}, what)])));
+  body.append(
+    h(
+      "dl",
+      { class: "keys" },
+      SHORTCUTS.map(([keys, what]) => [
+        h(
+          "dt",
+          {},
+          keys.split("  ").map((each) => h("kbd", {}, each)),
+        ),
+        h("dd", {}, what),
+      ]),
+    ),
+  );
 }
 
 function signIn(message) {
@@ -57,9 +89,30 @@ function signIn(message) {
   view = name = null;
   nav.hidden = true;
   const input = h("input", { type: "password", id: "token", autocomplete: "off", required: true });
-  const form = h("form", { id: "sign-in", class: "sign-in", on: { submit: (event) => { event.preventDefault(); setToken(input.value.trim()); start(); } } },
-    h("h1", {}, "aico-sched"), h("p", { class: "muted" }, "The dashboard needs the token of this service. `aico-sched web` says where it is; opened in a terminal, it prints an address that brings it along."),
-    message && h("p", { class: "field-error", role: "alert" }, message), h("label", { for: "token" }, "Token"), input, h("button", { type: "submit", class: "primary" }, "Sign in"));
+  const form = h(
+    "form",
+    {
+      id: "sign-in",
+      class: "sign-in",
+      on: {
+        submit: (event) => {
+          event.preventDefault();
+          setToken(input.value.trim());
+          start();
+        },
+      },
+    },
+    h("h1", {}, "aico-sched"),
+    h(
+      "p",
+      { class: "muted" },
+      "The dashboard needs the token of this service. `aico-sched web` says where it is; opened in a terminal, it prints an address that brings it along.",
+    ),
+    message && h("p", { class: "field-error", role: "alert" }, message),
+    h("label", { for: "token" }, "Token"),
+    input,
+    h("button", { type: "submit", class: "primary" }, "Sign in"),
+  );
   replace(main, form);
   input.focus();
 }
@@ -82,21 +135,54 @@ function keydown(event) {
   }
   if (document.querySelector("dialog[open]")) return;
   const number = Number(event.key);
-  if (number >= 1 && number <= VIEWS.length) { show(VIEWS[number - 1][0]); main.focus(); }
-  else if (event.key === "?") help();
+  if (number >= 1 && number <= VIEWS.length) {
+    show(VIEWS[number - 1][0]);
+    main.focus();
+  } else if (event.key === "?") help();
   else if (view.keys[event.key]) view.keys[event.key]();
-  else if (event.key === "ArrowDown" && !main.querySelector(".row:focus")) main.querySelector('.row[tabindex="0"]')?.focus();
+  else if (event.key === "ArrowDown" && !main.querySelector(".row:focus"))
+    main.querySelector('.row[tabindex="0"]')?.focus();
   else return;
   event.preventDefault();
 }
 
-nav.append(...VIEWS.map(([key, label], n) => h("a", { href: `#${key}`, title: `${label} (${n + 1})`, data: { view: key }, on: { click: (event) => { event.preventDefault(); show(key); } } }, label, key === "dead" && h("span", { class: "count" }))));
+nav.append(
+  ...VIEWS.map(([key, label], n) =>
+    h(
+      "a",
+      {
+        href: `#${key}`,
+        title: `${label} (${n + 1})`,
+        data: { view: key },
+        on: {
+          click: (event) => {
+            event.preventDefault();
+            show(key);
+          },
+        },
+      },
+      label,
+      key === "dead" && h("span", { class: "count" }),
+    ),
+  ),
+);
 document.getElementById("help").addEventListener("click", help);
 document.addEventListener("keydown", keydown);
-window.addEventListener("hashchange", () => { if (takeToken() && !view) start(); else if (view) show(location.hash.slice(1)); });
-onChange(() => { if (view) { view.update(); drawFrame(); } });
+window.addEventListener("hashchange", () => {
+  if (takeToken() && !view) start();
+  else if (view) show(location.hash.slice(1));
+});
+onChange(() => {
+  if (view) {
+    view.update();
+    drawFrame();
+  }
+});
 onRefused(() => signIn("That is not the token of this service."));
-setInterval(() => { if (view && document.visibilityState === "visible") sample().catch(() => {}); }, SAMPLE_MS);
+setInterval(() => {
+  if (view && document.visibilityState === "visible") sample().catch(() => {});
+}, SAMPLE_MS);
 setInterval(changed, 5000);
 
-if (takeToken()) start(); else signIn();
+if (takeToken()) start();
+else signIn();

@@ -12,13 +12,36 @@ const fact = (name, value) => [h("dt", {}, name), h("dd", {}, value ?? "–")];
 export function bar(run) {
   const done = fraction(run.progress);
   if (run.status !== "running" || done === null) return null;
-  const meter = h("span", { class: "meter", role: "progressbar", "aria-valuenow": Math.round(done * 100), "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": "Progress" }, h("span", { style: { width: `${done * 100}%` } }));
+  const meter = h(
+    "span",
+    {
+      class: "meter",
+      role: "progressbar",
+      "aria-valuenow": Math.round(done * 100),
+      "aria-valuemin": 0,
+      "aria-valuemax": 100,
+      "aria-label": "Progress",
+    },
+    h("span", { style: { width: `${done * 100}%` } }),
+  );
   return meter;
 }
 
 export function runLine(run, open) {
-  return h("li", {},
-    button([badge(run.status, kindOf(run.status)), h("span", { class: "grow clip" }, said(run)), h("span", { class: "muted" }, clockTime(run.started_at ?? run.scheduled_for)), h("span", { class: "muted num" }, span(run.duration_seconds))], () => open(run), { class: "line" }));
+  return h(
+    "li",
+    {},
+    button(
+      [
+        badge(run.status, kindOf(run.status)),
+        h("span", { class: "grow clip" }, said(run)),
+        h("span", { class: "muted" }, clockTime(run.started_at ?? run.scheduled_for)),
+        h("span", { class: "muted num" }, span(run.duration_seconds)),
+      ],
+      () => open(run),
+      { class: "line" },
+    ),
+  );
 }
 
 export function showTask(id) {
@@ -42,34 +65,71 @@ export function showTask(id) {
 
   function draw() {
     const found = store.tasks.get(id);
-    if (!found) { replace(body, notice("This task is gone", "Somebody has deleted it.")); return; }
-    const recent = [...new Map([...runs, ...[...store.runs.values()].filter((run) => run.task_id === id)].map((run) => [run.execution_id, store.runs.get(run.execution_id) ?? run])).values()]
-      .sort((a, b) => (b.started_at ?? b.scheduled_for).localeCompare(a.started_at ?? a.scheduled_for)).slice(0, 20);
+    if (!found) {
+      replace(body, notice("This task is gone", "Somebody has deleted it."));
+      return;
+    }
+    const recent = [
+      ...new Map(
+        [...runs, ...[...store.runs.values()].filter((run) => run.task_id === id)].map((run) => [
+          run.execution_id,
+          store.runs.get(run.execution_id) ?? run,
+        ]),
+      ).values(),
+    ]
+      .sort((a, b) => (b.started_at ?? b.scheduled_for).localeCompare(a.started_at ?? a.scheduled_for))
+      .slice(0, 20);
     const now = JSON.stringify([found, recent, explained, relative(found.next_run)]);
     if (now === drawn) return;
     drawn = now;
     const focus = body.contains(document.activeElement) ? document.activeElement.textContent : null;
-    replace(body,
-      h("div", { class: "actions" },
+    replace(
+      body,
+      h(
+        "div",
+        { class: "actions" },
         button("Run now", () => trigger(found), { class: "primary" }),
         button("Edit", () => editTask(found)),
-        ["active", "paused"].includes(found.state) && button(found.state === "paused" ? "Resume" : "Pause", () => hold(found)),
+        ["active", "paused"].includes(found.state) &&
+          button(found.state === "paused" ? "Resume" : "Pause", () => hold(found)),
         button(found.enabled ? "Disable" : "Enable", () => toggle(found)),
-        !found.protected && button("Delete", async () => { if (await remove(found)) close(); }, { class: "danger" })),
+        !found.protected &&
+          button(
+            "Delete",
+            async () => {
+              if (await remove(found)) close();
+            },
+            { class: "danger" },
+          ),
+      ),
       found.warnings.map((each) => h("p", { class: "hint warn" }, each)),
-      h("dl", {},
-        fact("State", [badge(found.state, kindOf(found.state)), found.note && h("span", { class: "muted" }, ` ${found.note}`)]),
+      h(
+        "dl",
+        {},
+        fact("State", [
+          badge(found.state, kindOf(found.state)),
+          found.note && h("span", { class: "muted" }, ` ${found.note}`),
+        ]),
         fact("Schedule", [h("code", {}, found.schedule), h("span", { class: "muted" }, ` ${found.timezone}`)]),
         explained && fact("In words", explained.description),
         fact("Next", found.next_run ? `${relative(found.next_run)} · ${when(found.next_run)}` : "not scheduled"),
         fact("Last", found.last_run ? `${relative(found.last_run)} · ${when(found.last_run)}` : "never"),
         fact("Class", h("code", {}, found.task_class)),
         fact("Scheduled runs", String(found.run_count)),
-        fact("Made by", `${found.created_by}, ${when(found.created_at)}`)),
+        fact("Made by", `${found.created_by}, ${when(found.created_at)}`),
+      ),
       h("h3", {}, "Newest runs"),
-      recent.length ? h("ul", { class: "lines" }, recent.map((run) => runLine(run, (one) => showRun(one.execution_id)))) : h("p", { class: "muted" }, "It has not run yet."),
-      h("h3", {}, "Configuration"), h("pre", {}, json(found.config)),
-      Object.keys(found.options).length > 0 && [h("h3", {}, "Options"), h("pre", {}, json(found.options))]);
+      recent.length
+        ? h(
+            "ul",
+            { class: "lines" },
+            recent.map((run) => runLine(run, (one) => showRun(one.execution_id))),
+          )
+        : h("p", { class: "muted" }, "It has not run yet."),
+      h("h3", {}, "Configuration"),
+      h("pre", {}, json(found.config)),
+      Object.keys(found.options).length > 0 && [h("h3", {}, "Options"), h("pre", {}, json(found.options))],
+    );
     if (focus) [...body.querySelectorAll("button")].find((each) => each.textContent === focus)?.focus();
   }
 
@@ -79,10 +139,19 @@ export function showTask(id) {
 }
 
 function attemptBlock(each) {
-  return h("details", { open: Boolean(each.error_message) },
-    h("summary", {}, badge(each.outcome, each.outcome === "succeeded" ? "good" : "bad"), ` Attempt ${each.attempt} · ${clockTime(each.started_at)} · ${span((new Date(each.completed_at) - new Date(each.started_at)) / 1000)}`),
-    each.error_message && h("p", { class: "error-text" }, each.error_type ? `${each.error_type}: ` : "", each.error_message),
-    each.traceback && h("pre", {}, each.traceback));
+  return h(
+    "details",
+    { open: Boolean(each.error_message) },
+    h(
+      "summary",
+      {},
+      badge(each.outcome, each.outcome === "succeeded" ? "good" : "bad"),
+      ` Attempt ${each.attempt} · ${clockTime(each.started_at)} · ${span((new Date(each.completed_at) - new Date(each.started_at)) / 1000)}`,
+    ),
+    each.error_message &&
+      h("p", { class: "error-text" }, each.error_type ? `${each.error_type}: ` : "", each.error_message),
+    each.traceback && h("pre", {}, each.traceback),
+  );
 }
 
 export const attemptList = (attempts) => h("div", { class: "attempts" }, (attempts ?? []).map(attemptBlock));
@@ -94,7 +163,10 @@ export function showRun(id) {
   let drawn = "";
   const stop = onChange(() => {
     const now = store.runs.get(id)?.status;
-    if (now && now !== status) { status = now; load(); } else draw();
+    if (now && now !== status) {
+      status = now;
+      load();
+    } else draw();
   });
 
   async function load() {
@@ -115,11 +187,17 @@ export function showRun(id) {
     if (now === drawn) return;
     drawn = now;
     heading.textContent = `Run of ${run.task_id}`;
-    replace(body,
-      h("div", { class: "actions" },
+    replace(
+      body,
+      h(
+        "div",
+        { class: "actions" },
         RUNNING.has(run.status) && button("Cancel", () => cancel(run), { class: "danger" }),
-        store.tasks.has(run.task_id) && button("Show the task", () => showTask(run.task_id))),
-      h("dl", {},
+        store.tasks.has(run.task_id) && button("Show the task", () => showTask(run.task_id)),
+      ),
+      h(
+        "dl",
+        {},
         fact("Status", [badge(run.status, kindOf(run.status)), bar(run)]),
         run.progress?.message && fact("Progress", run.progress.message),
         run.reason && fact("Reason", run.reason),
@@ -130,9 +208,11 @@ export function showRun(id) {
         fact("Ended", run.completed_at && `${when(run.completed_at)} · ${span(run.duration_seconds)}`),
         run.run_at && RUNNING.has(run.status) && fact("Tries again", `${relative(run.run_at)} · ${when(run.run_at)}`),
         run.missed_count && fact("Stands for", `${run.missed_count} slots`),
-        fact("Id", h("code", {}, run.execution_id))),
+        fact("Id", h("code", {}, run.execution_id)),
+      ),
       run.result !== null && [h("h3", {}, "Result"), h("pre", {}, json(run.result))],
-      run.attempts?.length > 0 && [h("h3", {}, "Attempts"), attemptList(run.attempts)]);
+      run.attempts?.length > 0 && [h("h3", {}, "Attempts"), attemptList(run.attempts)],
+    );
   }
 
   replace(body, notice("Loading …"));

@@ -11,7 +11,9 @@ function fill(element, props, children) {
     else if (name === "value") element.value = value;
     else element.setAttribute(name, value === true ? "" : String(value));
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
@@ -19,16 +21,28 @@ export const h = (tag, props, ...children) => fill(document.createElement(tag), 
 export const svg = (tag, props, ...children) => fill(document.createElementNS(SVG, tag), props, children);
 
 export function replace(element, ...children) {
-  element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.replaceChildren(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+  );
 }
 
 export function button(label, handler, props = {}) {
   return h("button", { type: "button", on: { click: handler }, ...props }, label);
 }
 
-const SHAPES = { play: "M5 3.5v9l7.5-4.5z", pause: "M4.5 3.5h2.5v9h-2.5z M9 3.5h2.5v9h-2.5z", resume: "M3.5 3.5h2v9h-2z M7 3.5v9l6-4.5z", close: "M4 3l4 4 4-4 1 1-4 4 4 4-1 1-4-4-4 4-1-1 4-4-4-4z" };
+const SHAPES = {
+  play: "M5 3.5v9l7.5-4.5z",
+  pause: "M4.5 3.5h2.5v9h-2.5z M9 3.5h2.5v9h-2.5z",
+  resume: "M3.5 3.5h2v9h-2z M7 3.5v9l6-4.5z",
+  close: "M4 3l4 4 4-4 1 1-4 4 4 4-1 1-4-4-4 4-1-1 4-4-4-4z",
+};
 
-export const icon = (name) => svg("svg", { viewBox: "0 0 16 16", width: 14, height: 14, class: "icon", "aria-hidden": "true" }, svg("path", { d: SHAPES[name] }));
+export const icon = (name) =>
+  svg(
+    "svg",
+    { viewBox: "0 0 16 16", width: 14, height: 14, class: "icon", "aria-hidden": "true" },
+    svg("path", { d: SHAPES[name] }),
+  );
 
 export function badge(text, kind) {
   return h("span", { class: `badge ${kind}` }, text);
@@ -36,7 +50,13 @@ export function badge(text, kind) {
 
 // Empty, loading and failed states look alike everywhere.
 export function notice(title, detail, ...actions) {
-  return h("div", { class: "notice" }, h("p", { class: "notice-title" }, title), detail && h("p", { class: "muted" }, detail), actions.length > 0 && h("p", { class: "actions" }, actions));
+  return h(
+    "div",
+    { class: "notice" },
+    h("p", { class: "notice-title" }, title),
+    detail && h("p", { class: "muted" }, detail),
+    actions.length > 0 && h("p", { class: "actions" }, actions),
+  );
 }
 
 export function toast(text, kind = "") {
@@ -55,7 +75,12 @@ export function dialog(title, { sheet = false, onClose } = {}) {
   const box = h(
     "dialog",
     { class: sheet ? "sheet" : "box", "aria-labelledby": id },
-    h("header", { class: "dialog-head" }, heading, button(icon("close"), () => box.close(), { class: "quiet", "aria-label": "Close" })),
+    h(
+      "header",
+      { class: "dialog-head" },
+      heading,
+      button(icon("close"), () => box.close(), { class: "quiet", "aria-label": "Close" }),
+    ),
     body,
   );
   const before = document.activeElement;
@@ -64,7 +89,9 @@ export function dialog(title, { sheet = false, onClose } = {}) {
     box.remove();
     onClose?.();
     // A row may have been drawn anew meanwhile.
-    const back = before?.isConnected ? before : key && document.querySelector(`.list-space [data-key="${CSS.escape(key)}"]`);
+    const back = before?.isConnected
+      ? before
+      : key && document.querySelector(`.list-space [data-key="${CSS.escape(key)}"]`);
     back?.focus();
   });
   box.addEventListener("click", (event) => {
@@ -78,7 +105,14 @@ export function dialog(title, { sheet = false, onClose } = {}) {
 export function ask(title, detail, action, kind = "danger") {
   return new Promise((resolve) => {
     const { body, close } = dialog(title, { onClose: () => resolve(false) });
-    const sure = button(action, () => { resolve(true); close(); }, { class: kind });
+    const sure = button(
+      action,
+      () => {
+        resolve(true);
+        close();
+      },
+      { class: kind },
+    );
     body.append(h("p", {}, detail), h("p", { class: "actions" }, sure, button("Keep it", close)));
     sure.focus();
   });

@@ -1,12 +1,35 @@
 // Times and values as people read them. Times are shown in the zone of whoever looks.
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const clock = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23",
+});
 const day = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short" });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
 export const RUNNING = new Set(["queued", "running", "retrying"]);
 
-const KINDS = { succeeded: "good", running: "busy", queued: "wait", retrying: "wait", dead: "bad", cancelled: "off", skipped: "off", missed: "warn", interrupted: "warn", active: "good", paused: "wait", disabled: "off", unavailable: "bad", finished: "off", healthy: "good", degraded: "warn", critical: "bad" };
+const KINDS = {
+  succeeded: "good",
+  running: "busy",
+  queued: "wait",
+  retrying: "wait",
+  dead: "bad",
+  cancelled: "off",
+  skipped: "off",
+  missed: "warn",
+  interrupted: "warn",
+  active: "good",
+  paused: "wait",
+  disabled: "off",
+  unavailable: "bad",
+  finished: "off",
+  healthy: "good",
+  degraded: "warn",
+  critical: "bad",
+};
 
 export const kindOf = (status) => KINDS[status] ?? "off";
 
@@ -51,7 +74,8 @@ export function relative(text) {
 export const many = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 // What a run has to say for itself, the most telling first.
-export const said = (run) => run.error_message ?? run.reason ?? (RUNNING.has(run.status) ? run.progress?.message : run.result?.message) ?? "";
+export const said = (run) =>
+  run.error_message ?? run.reason ?? (RUNNING.has(run.status) ? run.progress?.message : run.result?.message) ?? "";
 
 export const json = (value) => JSON.stringify(value, null, 2);
 

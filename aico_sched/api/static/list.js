@@ -13,10 +13,20 @@ export class List {
     this.rows = new Map();
     this.active = null;
     this.space = h("div", { class: "list-space", role: "rowgroup" });
-    this.head = h("div", { class: "list-head row", role: "row" }, columns.map((each) => h("span", { role: "columnheader", class: each.class }, each.label)));
+    this.head = h(
+      "div",
+      { class: "list-head row", role: "row" },
+      columns.map((each) => h("span", { role: "columnheader", class: each.class }, each.label)),
+    );
     this.scroller = h("div", { class: "list-scroll", role: "presentation" }, this.space);
     this.empty = h("div", { class: "list-empty" });
-    this.element = h("div", { class: "list", role: "table", "aria-label": label }, h("div", { role: "rowgroup" }, this.head), this.scroller, this.empty);
+    this.element = h(
+      "div",
+      { class: "list", role: "table", "aria-label": label },
+      h("div", { role: "rowgroup" }, this.head),
+      this.scroller,
+      this.empty,
+    );
     this.scroller.addEventListener("scroll", () => this.draw(), { passive: true });
     this.space.addEventListener("keydown", (event) => this.keydown(event));
     this.space.addEventListener("focusin", (event) => this.focused(event));
@@ -33,19 +43,29 @@ export class List {
     this.draw();
   }
 
-  destroy() { this.resized.disconnect(); }
+  destroy() {
+    this.resized.disconnect();
+  }
 
   draw() {
     const { items, rowHeight } = this;
     this.space.style.height = `${items.length * rowHeight}px`;
     const first = Math.max(0, Math.floor(this.scroller.scrollTop / rowHeight) - SPARE);
-    const last = Math.min(items.length, Math.ceil((this.scroller.scrollTop + this.scroller.clientHeight) / rowHeight) + SPARE);
+    const last = Math.min(
+      items.length,
+      Math.ceil((this.scroller.scrollTop + this.scroller.clientHeight) / rowHeight) + SPARE,
+    );
     this.head.style.paddingRight = `${this.scroller.offsetWidth - this.scroller.clientWidth + EDGE}px`;
     const held = this.held();
     const wanted = new Map();
-    if (!items.some((item) => this.key(item) === this.active)) this.active = items[0] === undefined ? null : this.key(items[0]);
+    if (!items.some((item) => this.key(item) === this.active))
+      this.active = items[0] === undefined ? null : this.key(items[0]);
     for (let n = first; n < last; n += 1) wanted.set(this.key(items[n]), n);
-    for (const [key, row] of this.rows) if (!wanted.has(key)) { row.element.remove(); this.rows.delete(key); }
+    for (const [key, row] of this.rows)
+      if (!wanted.has(key)) {
+        row.element.remove();
+        this.rows.delete(key);
+      }
     for (const [key, n] of wanted) this.place(key, items[n], n);
     if (held) this.restore(held);
   }
@@ -54,8 +74,13 @@ export class List {
     const signature = this.signature(item);
     let row = this.rows.get(key);
     if (row?.signature !== signature) {
-      const element = h("div", { class: "row", role: "row", data: { key } }, this.columns.map((each) => h("span", { role: "cell", class: each.class }, each.cell(item))));
-      if (row) row.element.replaceWith(element); else this.space.append(element);
+      const element = h(
+        "div",
+        { class: "row", role: "row", data: { key } },
+        this.columns.map((each) => h("span", { role: "cell", class: each.class }, each.cell(item))),
+      );
+      if (row) row.element.replaceWith(element);
+      else this.space.append(element);
       row = { element, signature };
       this.rows.set(key, row);
     }
@@ -78,7 +103,9 @@ export class List {
     (inner ?? row).focus({ preventScroll: true });
   }
 
-  index() { return this.items.findIndex((item) => this.key(item) === this.active); }
+  index() {
+    return this.items.findIndex((item) => this.key(item) === this.active);
+  }
 
   move(to) {
     const n = Math.max(0, Math.min(this.items.length - 1, to));
@@ -87,7 +114,8 @@ export class List {
     const top = n * this.rowHeight;
     const { scrollTop, clientHeight } = this.scroller;
     if (top < scrollTop) this.scroller.scrollTop = top;
-    else if (top + this.rowHeight > scrollTop + clientHeight) this.scroller.scrollTop = top + this.rowHeight - clientHeight;
+    else if (top + this.rowHeight > scrollTop + clientHeight)
+      this.scroller.scrollTop = top + this.rowHeight - clientHeight;
     this.draw();
     this.rows.get(this.active)?.element.focus({ preventScroll: true });
   }
@@ -106,7 +134,10 @@ export class List {
 
   focused(event) {
     const row = event.target.closest("[data-key]");
-    if (row && row.dataset.key !== this.active) { this.active = row.dataset.key; this.draw(); }
+    if (row && row.dataset.key !== this.active) {
+      this.active = row.dataset.key;
+      this.draw();
+    }
   }
 
   clicked(event) {

@@ -8,8 +8,19 @@ const MOST_RUNS = 5000;
 const SAMPLES = 240;
 
 export const store = {
-  tasks: new Map(), runs: new Map(), dead: [], health: null, stats: null, samples: [], classes: [],
-  loaded: false, error: null, connection: { state: "connecting", seconds: 0 }, heard: 0, expires: 0, deadMore: false,
+  tasks: new Map(),
+  runs: new Map(),
+  dead: [],
+  health: null,
+  stats: null,
+  samples: [],
+  classes: [],
+  loaded: false,
+  error: null,
+  connection: { state: "connecting", seconds: 0 },
+  heard: 0,
+  expires: 0,
+  deadMore: false,
 };
 
 const listeners = new Set();
@@ -24,10 +35,14 @@ export function onChange(listener) {
 export function changed() {
   if (scheduled) return;
   scheduled = true;
-  setTimeout(() => requestAnimationFrame(() => {
-    scheduled = false;
-    for (const listener of [...listeners]) listener();
-  }), 100);
+  setTimeout(
+    () =>
+      requestAnimationFrame(() => {
+        scheduled = false;
+        for (const listener of [...listeners]) listener();
+      }),
+    100,
+  );
 }
 
 export async function loadTasks() {
@@ -61,7 +76,15 @@ export async function loadDead() {
 
 export async function loadAll() {
   try {
-    await Promise.all([loadTasks(), loadRuns(), loadDead(), sample(), get("/registry").then((found) => { store.classes = found.classes; })]);
+    await Promise.all([
+      loadTasks(),
+      loadRuns(),
+      loadDead(),
+      sample(),
+      get("/registry").then((found) => {
+        store.classes = found.classes;
+      }),
+    ]);
     store.error = null;
   } catch (error) {
     store.error = error;
@@ -78,8 +101,14 @@ export async function sample() {
   const now = Date.now();
   const passed = before ? (now - before.at) / 1000 : 0;
   store.samples.push({
-    at: now, ended, cpu: stats.host.cpu_percent ?? 0, memory: stats.host.memory_percent ?? 0, lag: (stats.host.loop_lag ?? 0) * 1000,
-    running: stats.executions.running ?? 0, waiting: stats.actors.scheduler?.ready ?? 0, rate: passed > 0 ? Math.max(0, ended - before.ended) / passed : 0,
+    at: now,
+    ended,
+    cpu: stats.host.cpu_percent ?? 0,
+    memory: stats.host.memory_percent ?? 0,
+    lag: (stats.host.loop_lag ?? 0) * 1000,
+    running: stats.executions.running ?? 0,
+    waiting: stats.actors.scheduler?.ready ?? 0,
+    rate: passed > 0 ? Math.max(0, ended - before.ended) / passed : 0,
   });
   if (store.samples.length > SAMPLES) store.samples.shift();
   Object.assign(store, { stats, health });
@@ -88,19 +117,53 @@ export async function sample() {
 
 function forget() {
   if (store.runs.size <= MOST_RUNS) return;
-  const over = [...store.runs.values()].filter((run) => !RUNNING.has(run.status)).sort((a, b) => startOf(a) - startOf(b));
+  const over = [...store.runs.values()]
+    .filter((run) => !RUNNING.has(run.status))
+    .sort((a, b) => startOf(a) - startOf(b));
   for (const run of over.slice(0, store.runs.size - MOST_RUNS)) store.runs.delete(run.execution_id);
 }
 
 export const startOf = (run) => Date.parse(run.started_at ?? run.scheduled_for);
 
-const ENDS = { started: "running", progress: "running", retrying: "retrying", deferred: "queued", succeeded: "succeeded", dead: "dead", cancelled: "cancelled", skipped: "skipped", missed: "missed", interrupted: "interrupted" };
+const ENDS = {
+  started: "running",
+  progress: "running",
+  retrying: "retrying",
+  deferred: "queued",
+  succeeded: "succeeded",
+  dead: "dead",
+  cancelled: "cancelled",
+  skipped: "skipped",
+  missed: "missed",
+  interrupted: "interrupted",
+};
 
 function takeRun(name, event) {
-  const known = store.runs.get(event.execution_id) ?? { execution_id: event.execution_id, task_id: event.task_id, trigger: event.trigger, scheduled_for: event.scheduled_for, status: "running", retry_count: 0, result: null, reason: null, error_message: null, progress: null };
+  const known = store.runs.get(event.execution_id) ?? {
+    execution_id: event.execution_id,
+    task_id: event.task_id,
+    trigger: event.trigger,
+    scheduled_for: event.scheduled_for,
+    status: "running",
+    retry_count: 0,
+    result: null,
+    reason: null,
+    error_message: null,
+    progress: null,
+  };
   const status = ENDS[name] ?? known.status;
-  const given = Object.fromEntries(Object.entries(event).filter(([key, value]) => value !== null && !["at", "count", "retry_at", "error_type"].includes(key)));
-  store.runs.set(event.execution_id, { ...known, ...given, status, run_at: event.retry_at ?? null, missed_count: event.count ?? null });
+  const given = Object.fromEntries(
+    Object.entries(event).filter(
+      ([key, value]) => value !== null && !["at", "count", "retry_at", "error_type"].includes(key),
+    ),
+  );
+  store.runs.set(event.execution_id, {
+    ...known,
+    ...given,
+    status,
+    run_at: event.retry_at ?? null,
+    missed_count: event.count ?? null,
+  });
   forget();
 }
 
@@ -111,10 +174,20 @@ async function refresh() {
   dirty.clear();
   try {
     if (ids.length > 20) await loadTasks();
-    else await Promise.all(ids.map(async (id) => {
-      try { store.tasks.set(id, await get(taskPath(id))); } catch (error) { if (error.code === "task_not_found") store.tasks.delete(id); else throw error; }
-    }));
-  } catch (error) { store.error = error; }
+    else
+      await Promise.all(
+        ids.map(async (id) => {
+          try {
+            store.tasks.set(id, await get(taskPath(id)));
+          } catch (error) {
+            if (error.code === "task_not_found") store.tasks.delete(id);
+            else throw error;
+          }
+        }),
+      );
+  } catch (error) {
+    store.error = error;
+  }
   changed();
 }
 
@@ -125,10 +198,13 @@ function touch(id) {
 
 function take(name, row) {
   const [family, kind] = name.split(".");
-  if (family === "hello") { if (store.loaded && !row.resumed) loadAll(); }
-  else if (family === "lost") loadAll();
-  else if (family === "availability") { store.heard = Date.now(); store.expires = row.payload.expires_in * 1000; }
-  else if (family === "execution") {
+  if (family === "hello") {
+    if (store.loaded && !row.resumed) loadAll();
+  } else if (family === "lost") loadAll();
+  else if (family === "availability") {
+    store.heard = Date.now();
+    store.expires = row.payload.expires_in * 1000;
+  } else if (family === "execution") {
     takeRun(kind, row.payload);
     if (kind !== "progress") touch(row.payload.task_id);
     if (kind === "dead") loadDead().then(changed, () => {});
@@ -140,7 +216,10 @@ function take(name, row) {
 }
 
 export function live() {
-  return follow(take, (state, seconds = 0) => { store.connection = { state, seconds }; changed(); });
+  return follow(take, (state, seconds = 0) => {
+    store.connection = { state, seconds };
+    changed();
+  });
 }
 
 // The stream may be live while the service behind it is gone: then its heartbeat is missing.
@@ -149,6 +228,7 @@ export function connection() {
   if (state === "waiting") return { kind: "warn", text: `Reconnecting in ${seconds} s` };
   if (state === "refused") return { kind: "bad", text: "Signed out" };
   if (state !== "live") return { kind: "wait", text: "Connecting" };
-  if (store.heard && Date.now() - store.heard > store.expires) return { kind: "bad", text: "The scheduler does not answer" };
+  if (store.heard && Date.now() - store.heard > store.expires)
+    return { kind: "bad", text: "The scheduler does not answer" };
   return { kind: "good", text: "Live" };
 }

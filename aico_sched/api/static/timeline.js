@@ -45,7 +45,9 @@ async function ask() {
     const slots = told.next.map((each) => Date.parse(each));
     forecasts.set(key, { slots, dense: slots.length === MOST_SLOTS && slots.at(-1) < Date.now() + AHEAD });
     changed();
-  } catch { forecasts.delete(key); }
+  } catch {
+    forecasts.delete(key);
+  }
   asking -= 1;
   ask();
 }
@@ -57,8 +59,34 @@ export function timelineView() {
   let byTask = new Map();
   let text = "";
   let loading = false;
-  const search = h("input", { type: "search", placeholder: "Search tasks  ( / )", "aria-label": "Search tasks", on: { input: () => { text = search.value.toLowerCase(); update(); } } });
-  const range = h("select", { "aria-label": "Range", on: { change: () => { past = Number(range.value) * HOUR; load(); } } }, [[1, "Past hour"], [6, "Past 6 hours"], [24, "Past 24 hours"]].map(([hours, label]) => h("option", { value: hours, selected: hours === 6 }, label)));
+  const search = h("input", {
+    type: "search",
+    placeholder: "Search tasks  ( / )",
+    "aria-label": "Search tasks",
+    on: {
+      input: () => {
+        text = search.value.toLowerCase();
+        update();
+      },
+    },
+  });
+  const range = h(
+    "select",
+    {
+      "aria-label": "Range",
+      on: {
+        change: () => {
+          past = Number(range.value) * HOUR;
+          load();
+        },
+      },
+    },
+    [
+      [1, "Past hour"],
+      [6, "Past 6 hours"],
+      [24, "Past 24 hours"],
+    ].map(([hours, label]) => h("option", { value: hours, selected: hours === 6 }, label)),
+  );
   const note = h("span", { class: "muted", role: "status" });
   const axis = h("div", { class: "axis", "aria-hidden": "true" });
   // The past is as wide as the coming day, so that a run of seconds can be seen.
@@ -71,9 +99,21 @@ export function timelineView() {
     label: "Timeline",
     rowHeight: 40,
     key: (task) => task.task_id,
-    signature: (task) => JSON.stringify([left, past, task.state, task.revision, forecast(task, left + past).slots.length, (byTask.get(task.task_id) ?? []).map((run) => run.execution_id + run.status)]),
+    signature: (task) =>
+      JSON.stringify([
+        left,
+        past,
+        task.state,
+        task.revision,
+        forecast(task, left + past).slots.length,
+        (byTask.get(task.task_id) ?? []).map((run) => run.execution_id + run.status),
+      ]),
     columns: [
-      { label: "Task", class: "c-name", cell: (task) => h("span", { class: "clip", title: task.task_id }, task.task_id) },
+      {
+        label: "Task",
+        class: "c-name",
+        cell: (task) => h("span", { class: "clip", title: task.task_id }, task.task_id),
+      },
       { label: "Past and coming runs", class: "c-track", cell: (task) => track(task) },
     ],
     onOpen: (task) => showTask(task.task_id),
@@ -85,18 +125,42 @@ export function timelineView() {
     const planned = forecast(task, left + past);
     const failed = runs.filter((run) => run.status === "dead").length;
     const words = `${runs.length} runs${failed ? `, ${failed} failed` : ""}${task.next_run ? `, next ${when(task.next_run)}` : ""}`;
-    return h("span", { class: "track", role: "img", "aria-label": words },
+    return h(
+      "span",
+      { class: "track", role: "img", "aria-label": words },
       h("span", { class: "now", style: { left: "50%" } }),
-      planned.dense && h("span", { class: "band", style: { left: "50%", width: "50%" }, title: `More than ${MOST_SLOTS} runs planned` }),
-      !planned.dense && planned.slots.filter((at) => at > left + past && at <= right).map((at) => h("span", { class: "slot", style: { left: `${place(at)}%` }, title: `Planned ${when(new Date(at).toISOString())}` })),
+      planned.dense &&
+        h("span", {
+          class: "band",
+          style: { left: "50%", width: "50%" },
+          title: `More than ${MOST_SLOTS} runs planned`,
+        }),
+      !planned.dense &&
+        planned.slots
+          .filter((at) => at > left + past && at <= right)
+          .map((at) =>
+            h("span", {
+              class: "slot",
+              style: { left: `${place(at)}%` },
+              title: `Planned ${when(new Date(at).toISOString())}`,
+            }),
+          ),
       runs.map((run) => {
         const from = Math.max(0, Math.min(49.7, place(startOf(run))));
         const width = Math.max(0, Math.min(50, place(Math.min(endOf(run), left + past))) - from);
-        return button("", () => showRun(run.execution_id), { class: `run ${kindOf(run.status)}`, tabindex: -1, style: { left: `${from}%`, width: `max(4px, ${width}%)` }, title: `${run.status} · ${clockTime(run.started_at ?? run.scheduled_for)} · ${span(run.duration_seconds)}`, "aria-label": `${run.status}, ${when(run.started_at ?? run.scheduled_for)}` });
-      }));
+        return button("", () => showRun(run.execution_id), {
+          class: `run ${kindOf(run.status)}`,
+          tabindex: -1,
+          style: { left: `${from}%`, width: `max(4px, ${width}%)` },
+          title: `${run.status} · ${clockTime(run.started_at ?? run.scheduled_for)} · ${span(run.duration_seconds)}`,
+          "aria-label": `${run.status}, ${when(run.started_at ?? run.scheduled_for)}`,
+        });
+      }),
+    );
   }
 
-  const endOf = (run) => (run.completed_at ? Date.parse(run.completed_at) : run.status === "running" ? Date.now() : startOf(run));
+  const endOf = (run) =>
+    run.completed_at ? Date.parse(run.completed_at) : run.status === "running" ? Date.now() : startOf(run);
 
   async function load() {
     loading = true;
@@ -104,15 +168,22 @@ export function timelineView() {
     try {
       const more = await loadRuns({ since: new Date(Date.now() - past).toISOString(), limit: 1000 }, PAGES);
       note.textContent = more ? `The newest ${PAGES * 1000} runs are shown` : "";
-    } catch (error) { note.textContent = error.message; }
+    } catch (error) {
+      note.textContent = error.message;
+    }
     loading = false;
     update();
   }
 
   function drawAxis() {
     const now = left + past;
-    const ticks = [...hours(left, now, past / 4), ...hours(now, right, AHEAD / 4)].filter((at) => Math.abs(place(at) - 50) > 4 && place(at) < 97);
-    axis.replaceChildren(h("span", { class: "tick now-tick", style: { left: "50%" } }, "now"), ...ticks.map((at) => h("span", { class: "tick", style: { left: `${place(at)}%` } }, shortTime(at))));
+    const ticks = [...hours(left, now, past / 4), ...hours(now, right, AHEAD / 4)].filter(
+      (at) => Math.abs(place(at) - 50) > 4 && place(at) < 97,
+    );
+    axis.replaceChildren(
+      h("span", { class: "tick now-tick", style: { left: "50%" } }, "now"),
+      ...ticks.map((at) => h("span", { class: "tick", style: { left: `${place(at)}%` } }, shortTime(at))),
+    );
   }
 
   // Moments between two others that a clock on the wall would show as round.
@@ -139,7 +210,27 @@ export function timelineView() {
     list.show(tasks, store.loaded && !loading ? notice("No tasks", "There is nothing to draw.") : notice("Loading …"));
   }
 
-  const legend = h("span", { class: "legend" }, [["good", "succeeded"], ["busy", "running"], ["bad", "failed"], ["warn", "missed"], ["plan", "planned"]].map(([kind, label]) => h("span", {}, h("i", { class: kind }), label)));
+  const legend = h(
+    "span",
+    { class: "legend" },
+    [
+      ["good", "succeeded"],
+      ["busy", "running"],
+      ["bad", "failed"],
+      ["warn", "missed"],
+      ["plan", "planned"],
+    ].map(([kind, label]) => h("span", {}, h("i", { class: kind }), label)),
+  );
   load();
-  return { element: h("section", { class: "view timeline", "aria-label": "Timeline" }, h("div", { class: "tools" }, search, range, note, h("span", { class: "spacer" }), legend), list.element), update, destroy: () => list.destroy(), keys: { "/": () => search.focus() } };
+  return {
+    element: h(
+      "section",
+      { class: "view timeline", "aria-label": "Timeline" },
+      h("div", { class: "tools" }, search, range, note, h("span", { class: "spacer" }), legend),
+      list.element,
+    ),
+    update,
+    destroy: () => list.destroy(),
+    keys: { "/": () => search.focus() },
+  };
 }
