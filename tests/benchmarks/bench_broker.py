@@ -1,6 +1,6 @@
 """What the hosted broker carries, and what it adds to a round trip.
 
-    python tests/benchmarks/bench_broker.py [--seconds 5] [--size 200] [--publishers 2] [--json]
+    python tests/benchmarks/bench_broker.py [--seconds 5] [--size 200] [--publishers 2] [--steady 60] [--json]
 
 The broker runs in this process, everything else in processes of their own: publishers that send as fast as the broker's
 rate limit lets them, one subscriber that counts, and for the round trip two ends that ping-pong, once over a direct
@@ -32,6 +32,10 @@ from aico_sched.topics.envelope import encode, new_envelope
 TOPIC = "bench.load"
 WARM_UP = 1.0
 TRIPS = 5_000
+STEADY = 1_000.0
+# Of its own: what earlier measurements left in queues is not to be counted.
+STEADY_TOPIC = "bench.steady"
+QUIET = 3.0
 
 
 def body(name: str, size: int) -> bytes:
@@ -83,6 +87,48 @@ def count(address: BusAddress, identity: CurveIdentity, server: str, seconds: fl
             except zmq.Again:
                 pass
     pipe.send(received / seconds)
+
+
+def publish_exactly(address: BusAddress, identity: CurveIdentity, server: str, size: int, total: int) -> None:
+    """Sends `total` messages, `STEADY` a second."""
+    socket = socket_of(zmq.XPUB, address.publish, identity, server)
+    socket.recv()
+    content, topic = body(identity.name, size), STEADY_TOPIC.encode()
+    start = time.perf_counter()
+    for number in range(total):
+        while time.perf_counter() - start < number / STEADY:
+            time.sleep(0.0005)
+        socket.send_multipart((topic, content))
+    time.sleep(QUIET)
+
+
+def count_until_quiet(address: BusAddress, identity: CurveIdentity, server: str, pipe: Connection) -> None:
+    """Counts what arrives until nothing comes any more."""
+    socket = socket_of(zmq.SUB, address.subscribe, identity, server)
+    socket.setsockopt(zmq.SUBSCRIBE, STEADY_TOPIC.encode())
+    pipe.send("subscribed")
+    received = 0
+    while socket.poll(int(1_000 * (QUIET if received else 10 * QUIET))):
+        socket.recv_multipart()
+        received += 1
+    pipe.send(received)
+
+
+async def steady(bus: "Hosted", size: int, seconds: float) -> dict[str, int]:
+    """Whether anything is lost at `STEADY` messages a second."""
+    here, there = mp.Pipe()
+    server, context, total = bus.ring.server().public, mp.get_context("spawn"), round(STEADY * seconds)
+    counter = context.Process(target=count_until_quiet, args=(bus.address, bus.ring.client("counter"), server, there))
+    counter.start()
+    await arrival(here)
+    while not bus.broker.stats().subscriptions:
+        await asyncio.sleep(0.01)
+    sender = context.Process(target=publish_exactly, args=(bus.address, bus.ring.client("pub0x"), server, size, total))
+    sender.start()
+    received = await arrival(here)
+    for process in (sender, counter):
+        await asyncio.to_thread(process.join)
+    return {"sent": total, "received": received, "lost": total - received}
 
 
 async def carried(bus: "Hosted", size: int, seconds: float, publishers: int, offered: float) -> dict[str, Any]:
@@ -266,6 +312,8 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             await carried(bus, arguments.size, arguments.seconds, arguments.publishers, offered)
             for offered in (1_000.0, 30_000.0, 200_000.0)
         ]
+        if arguments.steady:
+            result["steady"] = await steady(bus, arguments.size, arguments.steady)
         await bus.broker.stop()
         bus.context.term()
     return result
@@ -276,6 +324,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--size", type=int, default=200)
     parser.add_argument("--publishers", type=int, default=2)
+    parser.add_argument("--steady", type=float, default=0.0, help="seconds of 1,000 messages a second")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     result = asyncio.run(measure(arguments))
@@ -289,6 +338,8 @@ def main() -> None:
             f"offered {row['offered_per_s']:>9,.0f}/s  delivered {row['delivered_per_s']:>9,}/s  "
             f"broker CPU {row['broker_cpu']:.0%}  refused {row['refused']}"
         )
+    if "steady" in result:
+        print("steady: {sent:,} sent, {received:,} received, {lost} lost".format(**result["steady"]))
 
 
 if __name__ == "__main__":

@@ -143,6 +143,26 @@ async def test_a_signing_key_by_name_and_role_made_and_revoked_while_it_runs(
             assert module.unproven == 0
 
 
+async def test_an_event_that_the_service_has_not_signed_is_not_believed(broker: AicoBroker, tmp_path: Path) -> None:
+    service = SchedulerService(settings_on(broker, tmp_path / "data"))
+    async with (
+        service,
+        SchedulerClient.discover(tmp_path / "data") as admin,
+        AicoClient(broker, "aico-sched") as forger,
+    ):
+        events = admin.events(names.TASK_EVENTS)
+        await admin.health()
+        forged = {"task_id": "user.forged", "at": "", "by": "x", "revision": 1, "state": "active", "next_run": None}
+        async with asyncio.timeout(20):
+            while not admin.unproven:
+                await forger.publish(names.TASK_CREATED, forger.body(names.TASK_CREATED, forged, seq="1")[1])
+                await admin.health()
+        await admin.create("user.true", FAR, task_class="demo.echo")
+        async for event in events:
+            assert event.payload["task_id"] == "user.true"
+            break
+
+
 async def test_the_window_and_the_folder_of_the_keys_are_settings(broker: AicoBroker, tmp_path: Path) -> None:
     """A sender whose clock is two seconds off: within the usual window, beyond one of a second."""
     folder = tmp_path / "elsewhere"
