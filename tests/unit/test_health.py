@@ -40,6 +40,13 @@ def test_all_is_well() -> None:
         ),
         ({"executor": {"ended": 20, "failed": 10}}, QUIET, "critical", "50% of the attempts", "failures"),
         ({"store": {"unavailable": ["user.x"]}}, QUIET, "degraded", "missing for user.x", "task_classes"),
+        (
+            {"scheduler": {"breaker": "open"}},
+            QUIET,
+            "degraded",
+            "given a rest (the circuit breaker is open)",
+            "breaker",
+        ),
         ({}, Load(99.0, 2.0, 0.0, False, "CPU load is high"), "degraded", "CPU load is high", "load"),
         ({}, Load(1.0, 2.0, 0.25, True, ""), "degraded", "250 ms behind", "loop"),
     ],

@@ -154,3 +154,44 @@ async def test_stalls_are_not_looked_for_if_the_settings_say_so(begin: Any) -> N
     await run.ran(BLOCKS)
     await run.barrier()
     assert run.events.of(names.ALERT) == run.events.of(names.BREAKER) == []
+
+
+async def test_a_scheduler_that_starts_anew_while_the_breaker_is_open_lets_all_go_on(
+    start: Any, spot: Spot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    armed = False
+
+    def fault(actor: str, when: str, topic: str) -> None:
+        nonlocal armed
+        if armed and actor == "scheduler":
+            armed = False
+            raise RuntimeError("as the test wants it")
+
+    modules = ["tests.integration.execution.tasks"]
+    run = await start(scheduler__task_modules=modules, fault=fault, execution__breaker_open_time=600)
+    await run.client.create("maintenance.counts", FAR, config={"spot": "here"})
+    await run.client.create(BLOCKS, FAR, config={"seconds": 0.3})
+    await run.client.trigger("maintenance.counts")
+    await reached(spot)
+    await run.ran(BLOCKS)
+    await run.events.first(names.BREAKER, state="open")
+    armed = True
+    # Its answer to this is the send that fails.
+    await run.client.explain("@daily")
+    assert not armed
+    before = spot.count
+    async with asyncio.timeout(10):
+        while spot.count == before:
+            await asyncio.sleep(0)
+    assert (await run.ran(BLOCKS)).status == "succeeded"
+
+
+async def test_a_burst_of_small_steps_is_no_overload(begin: Any) -> None:
+    run = await begin(scheduler__max_concurrent_tasks=1_000)
+    for number in range(60):
+        await run.client.create(f"demo.n{number}", FAR, task_class="demo.echo")
+    started = [(await run.client.trigger(f"demo.n{number}")).execution_id for number in range(60)]
+    for one in started:
+        assert (await run.finished(one)).status == "succeeded"
+    assert run.events.of(names.BREAKER) == []
+    assert run.events.of(names.ALERT) == []
