@@ -16,11 +16,13 @@ from structlog.typing import FilteringBoundLogger
 
 from aico_sched.clock import Clock, Timer
 from aico_sched.data.source import DataSource
+from aico_sched.json_text import compact
 from aico_sched.quiet import QuietHours
 from aico_sched.tasks.http import TaskHttp
 from aico_sched.tasks.plain import plain_copy
 from aico_sched.tasks.powers import NotPermitted, Powers
 from aico_sched.topics import limits, names
+from aico_sched.topics.envelope import check_portable
 
 if TYPE_CHECKING:
     import anyio
@@ -30,6 +32,8 @@ PROGRESS_INTERVAL = 0.1
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_MESSAGE_CHARS = 2_000
+_MAX_PAYLOAD_BYTES = limits.MAX_FRAME_BYTES - 16 * 1024
+_LEVELS = limits.MAX_NESTING - 5
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 Item = TypeVar("Item")
@@ -205,7 +209,8 @@ class TaskContext(Generic[ConfigT]):
         """Say how far the run is: `fraction` from 0 to 1 (None where it cannot be told), and anything JSON can hold.
 
         Cheap to call often: the first report and 1.0 go out at once, of those within a tenth of a second only the
-        newest. It is no checkpoint. Raises ValueError for a fraction outside 0..1 or data that is not JSON-able.
+        newest. It is no checkpoint. Raises ValueError for a fraction outside 0..1, and for data that is not JSON-able
+        or more than an event can carry.
         """
         if fraction is not None and not 0.0 <= fraction <= 1.0:
             raise ValueError(f"fraction must be from 0 to 1, not {fraction}")
@@ -213,7 +218,7 @@ class TaskContext(Generic[ConfigT]):
             "fraction": fraction,
             "message": message[:_MAX_MESSAGE_CHARS],
             # A snapshot: the report may leave later, and the task goes on changing its own objects.
-            "data": to_jsonable_python(data) if data else {},
+            "data": _sendable(to_jsonable_python(data), limits.MAX_RESULT_BYTES) if data else {},
         }
         due = self._reported_at + PROGRESS_INTERVAL
         if fraction == 1.0 or self._ports.clock.monotonic() >= due:
@@ -237,14 +242,16 @@ class TaskContext(Generic[ConfigT]):
         The payload is copied. Raises ValueError for a topic that is malformed or the scheduler's own, and for a
         payload that JSON cannot hold.
         """
-        await self._ports.publish(public_topic(topic), plain_copy(payload), {})
+        await self._ports.publish(public_topic(topic), _sendable(plain_copy(payload), _MAX_PAYLOAD_BYTES), {})
 
     async def request(self, topic: str, payload: dict[str, Any], timeout: float) -> dict[str, Any]:
         """Publish a request and return the payload of its reply.
 
         Raises TimeoutError when none came within `timeout` seconds, ValueError as `publish` does.
         """
-        return await self._ports.request(public_topic(topic), plain_copy(payload), timeout)
+        return await self._ports.request(
+            public_topic(topic), _sendable(plain_copy(payload), _MAX_PAYLOAD_BYTES), timeout
+        )
 
     async def probe_database(self) -> dict[str, Any] | None:
         """What a write and a read of the service's database measured; None where the run has no database."""
@@ -334,6 +341,17 @@ class TaskContext(Generic[ConfigT]):
         await self._ports.clock.sleep(seconds)
         self._raise_if_cancelled()
         await self._ports.hold()
+
+
+def _sendable(data: dict[str, Any], max_bytes: int) -> dict[str, Any]:
+    """`data` itself if a message can carry it and every reader decode it; raises ValueError otherwise."""
+    size = len(compact(data).encode(errors="backslashreplace"))
+    if size > max_bytes:
+        raise ValueError(
+            f"{size} bytes are more than the {max_bytes} a message may carry; hand over a file's name instead"
+        )
+    check_portable(data, _LEVELS)
+    return data
 
 
 async def _as_async(items: Iterable[Item]) -> AsyncIterator[Item]:

@@ -54,6 +54,7 @@ class Session:
         self._child, self._context, self._begun = child, context, begun
         self._data = None if context is None else ServedData(context)
         self._calls: set[asyncio.Task[None]] = set()
+        self._has_begun = False
         self._room = asyncio.Semaphore(MAX_CALLS)
         self._writer: asyncio.StreamWriter | None = None
 
@@ -84,7 +85,7 @@ class Session:
             if isinstance(message, Returned | Raised):
                 return message
             if isinstance(message, Begun):
-                self._begun(message.level)
+                self._begin(message)
             elif isinstance(message, Progress):
                 await self._progress(message)
             elif isinstance(message, Refused):
@@ -105,6 +106,13 @@ class Session:
                 await self._context.progress(said.fraction, said.message, **said.data)
             except (ValueError, TypeError) as error:
                 raise ProtocolError(f"a progress report that is none: {error}") from error
+
+    def _begin(self, begun: Begun) -> None:
+        """The first is the child's own; a later one could only be the task's."""
+        if self._has_begun:
+            raise ProtocolError("a second beginning")
+        self._has_begun = True
+        self._begun(begun.level)
 
     def _refused(self, refused: Refused) -> None:
         if self._context is not None:

@@ -128,7 +128,7 @@ class Raised(Message):
     """Child → parent, last: the run failed. `limit` names the limit it ran into, where the error tells."""
 
     kind: Literal["raised"] = "raised"
-    type: str
+    type: Annotated[str, Field(max_length=300)]
     message: str
     traceback: str
     permanent: bool

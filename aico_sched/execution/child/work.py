@@ -135,7 +135,7 @@ def _returned(result: TaskResult) -> Message:
 
 def _raised(error: BaseException, task_class: type[BaseTask] | None) -> Message:
     return Raised(
-        type=type_name(error),
+        type=type_name(error)[-300:],
         message=tail(str(error) or type(error).__name__),
         traceback=tail("".join(traceback.format_exception(error))),
         permanent=permanent_of(error, task_class),

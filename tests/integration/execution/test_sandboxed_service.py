@@ -163,3 +163,27 @@ async def test_a_child_of_root_becomes_the_user_it_is_told(start: Any, uid: int 
     done = await ran(run, "user.who", "Path('mine').touch()\nreturn {'uid': os.getuid()}")
     assert done.result["data"]["uid"] == (uid or 0)
     assert (run.settings.data_dir / "task_data" / "user.who" / "mine").stat().st_uid == (uid or 0)
+
+
+async def test_what_a_task_says_cannot_hurt_the_service(start: Any) -> None:
+    run = await start(sandbox__enabled=True)
+    deep = "x = {}\nfor _ in range(200):\n    x = {'x': x}\n"
+    bodies = {
+        "user.long": "await context.progress(0.5, long='x' * 900_000)\nreturn {}",
+        "user.deep": deep + "await context.progress(0.5, deep=x)\nreturn {}",
+        "user.wide": "await context.progress(0.5, wide=list(range(100_000)))\nreturn {}",
+        "user.message": "await context.progress(0.5, 'm' * 500_000)\nreturn {}",
+        "user.result": deep + "return x",
+        "user.error": "raise ValueError('e' * 500_000)",
+        "user.name": "raise type('E' * 5_000, (Exception,), {})('x')",
+        "user.text": "return TaskResult.ok('t' * 300_000, big='d' * 300_000)",
+        "user.topic": "await context.publish('a' * 400, {})",
+        "user.payload": "await context.publish('mine.big', {'a': 'x' * 500_000})",
+    }
+    for name, body in bodies.items():
+        done = await ran(run, name, body)
+        assert done.status in ("succeeded", "dead"), name
+    health = await run.client.health()
+    assert health.ready
+    assert health.checks["actors"]["restarts"] == {}
+    assert (await run.client.list(prefix="user.")).tasks

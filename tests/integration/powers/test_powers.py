@@ -3,6 +3,7 @@
 import asyncio
 import os
 import textwrap
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,11 @@ class Place:
     def __init__(self, start: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._start, self._folder = start, folder
         monkeypatch.syspath_prepend(str(folder))
-        self._number = 0
 
     async def service(self, *tasks: tuple[str, str], environment: str = "loop", **settings: Any) -> Running:
         names = []
         for name, body in tasks:
-            module = f"powers_{os.getpid()}_{id(self)}_{len(names)}"
+            module = f"powers_{uuid.uuid4().hex}"
             code = MODULE.format(name=name, environment=environment) + textwrap.indent(textwrap.dedent(body), " " * 8)
             (self._folder / f"{module}.py").write_text(code)
             names.append(module)
