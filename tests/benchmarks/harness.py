@@ -26,7 +26,7 @@ import psutil
 
 from aico_sched.security.keys import KeyRing
 from aico_sched.settings import Settings
-from aico_sched.wiring import open_database
+from aico_sched.wiring import database_keys, open_database
 
 ROOT = Path(__file__).resolve().parents[2]
 LISTENER = "listener"
@@ -231,7 +231,8 @@ def rfc3339(moment: datetime) -> str:
 @contextmanager
 def opened(data_dir: Path) -> Iterator[Any]:
     """The bare connection to the database of a stopped service."""
-    database = open_database(Settings.load(environ=environment(data_dir)))
+    settings = Settings.load(environ=environment(data_dir))
+    database = open_database(settings, database_keys(settings))
     try:
         yield database._connection
     finally:
