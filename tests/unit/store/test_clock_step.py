@@ -13,7 +13,7 @@ from aico_sched.store.clock_step import CHUNK, ClockStep
 from aico_sched.store.connection import Database
 from aico_sched.store.tasks import Sender, TaskCommands
 from aico_sched.store.unit import Unit
-from aico_sched.wiring import open_database
+from aico_sched.wiring import database_keys, open_database
 
 NOW = parse_rfc3339("2026-05-04T10:00:00Z")
 YEAR = 365 * 86_400 * 1_000_000
@@ -36,7 +36,8 @@ class AnyClass:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(Settings.load(environ={"AICO_SCHED_DATA_DIR": str(tmp_path)}))
+    settings = Settings.load(environ={"AICO_SCHED_DATA_DIR": str(tmp_path)})
+    opened = open_database(settings, database_keys(settings))
     yield opened
     opened.close()
 
