@@ -98,6 +98,7 @@ class ExecutorActor(Actor):
         self._open_data, self._make_powers = open_data, make_powers
         self._registry, self._environments, self._guard = registry, environments, guard
         self._pauses = pauses
+        self._freed: Counter[str] = Counter()
         self._refill, self._user_active = False, pauses.user_active
         self._data_dir, self._may_publish = data_dir, may_publish
         self._limit, self._grace = max_concurrent, shutdown_grace
@@ -129,7 +130,7 @@ class ExecutorActor(Actor):
         self._waiting.extend(attempt.start for attempt in attempts if not attempt.begun)
         self._guard.watch.start(self._stalled)
         self.send(names.LOAD_ASK, Empty())
-        self._announce()
+        self._announce(whole=True)
 
     async def on_stop(self) -> None:
         self._guard.watch.stop()
@@ -235,6 +236,7 @@ class ExecutorActor(Actor):
         self._seconds["total"] += seconds
         self._seconds["max"] = max(self._seconds["max"], seconds)
         self._ends.append(end)
+        self._freed.update(child.info.start.places or ())
         if end.usage and end.usage.get("abandoned"):
             self._abandoned(child.info, end)
 
@@ -275,15 +277,19 @@ class ExecutorActor(Actor):
             self._spawn(self._waiting.popleft())
         self._announce(resumed)
 
-    def _announce(self, resumed: int = 0) -> None:
+    def _announce(self, resumed: int = 0, *, whole: bool = False) -> None:
+        """Tell the scheduler of the places there are; `whole`, if it does not know who has them."""
         running = self._running + len(self._waiting)
         limit = self._limit + len(self._pauses) - resumed
-        self.send(names.CAPACITY, Capacity(limit, self.figures["ended"], running))
+        places, self._freed = self._freed, Counter()
+        if whole:
+            places = Counter(key for child in self.effects.children.values() for key in child.info.start.places or ())
+        self.send(names.CAPACITY, Capacity(limit, self.figures["ended"], running, dict(places), whole))
 
     @handles(names.CAPACITY_ASK, Empty)
     def capacity_asked(self, _: Empty) -> None:
         """The scheduler has just started."""
-        self._announce()
+        self._announce(whole=True)
 
     @handles(names.ATTEMPT_CANCEL, AttemptCancel)
     def cancel(self, cancel: AttemptCancel) -> None:

@@ -1,6 +1,7 @@
 """The scheduler actor: knows what is due, and asks the store to claim it when there is capacity to run it."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -8,6 +9,7 @@ from aico_sched.clock import Clock, Flexible
 from aico_sched.execution.breaker import Breaker, BreakerRules
 from aico_sched.histogram import Histogram
 from aico_sched.horizon import Horizon, Item
+from aico_sched.places import Places
 from aico_sched.planning import longest_defer, plan_slot, schedule_refused
 from aico_sched.quiet import QuietHours
 from aico_sched.runtime.actor import Actor, answers, handles
@@ -86,6 +88,7 @@ class SchedulerActor(Actor):
         cache_size: int,
         longest_sleep: float,
         priority_aging: float,
+        groups: Mapping[str, int],
         first_claim_id: int,
         breaker: BreakerRules,
         default_quiet: QuietHours,
@@ -102,6 +105,8 @@ class SchedulerActor(Actor):
         # Claims of the instance before this one may still be answered; theirs must not be taken for ours.
         self._claim_id = first_claim_id
         self._claims: dict[int, int] = {}
+        self._places = Places(groups)
+        self._claimed_places: dict[int, Counter[str]] = {}
         self._limit = self._started = self._ended = 0
         # Until health has spoken, what is for idle hours waits.
         self._load = Load(0.0, 0.0, 0.0, False, "")
@@ -187,6 +192,25 @@ class SchedulerActor(Actor):
             # This actor or the executor has just started and counts from anew.
             self._started = capacity.ended + capacity.running
         self._limit, self._ended = capacity.limit, capacity.ended
+        if capacity.whole:
+            claimed: Counter[str] = Counter()
+            for places in self._claimed_places.values():
+                claimed.update(places)
+            self._places.recount(capacity.places, claimed)
+            self._unpark(self._horizon.parked_places)
+        else:
+            self._give_back(capacity.places)
+
+    def _give_back(self, places: Mapping[str, int]) -> None:
+        """Places under limits are free again: who waits for one may go."""
+        self._places.give_back(places)
+        self._unpark(places)
+
+    def _unpark(self, places: Iterable[str]) -> None:
+        for place in list(places):
+            waiting = self._horizon.first_parked(place)
+            if waiting is not None:
+                self._horizon.unpark(place, self._places.free(place, waiting.max_instances))
 
     @handles(names.SLOTS_CLAIMED, SlotsClaimed)
     def claimed(self, claimed: SlotsClaimed) -> None:
@@ -194,9 +218,12 @@ class SchedulerActor(Actor):
         if claimed.claim_id not in self._claims:
             return
         self._started += claimed.started
+        self._claimed_places[claimed.claim_id].subtract(claimed.places)
         self._claims[claimed.claim_id] -= claimed.settled
         if self._claims[claimed.claim_id] <= 0:
             del self._claims[claimed.claim_id]
+            # Of what nothing came.
+            self._give_back(+self._claimed_places.pop(claimed.claim_id))
 
     @handles(names.LOAD, Load)
     def load(self, load: Load) -> None:
@@ -259,7 +286,11 @@ class SchedulerActor(Actor):
         slots: list[Slot] = []
         runs: list[str] = []
         deferred: list[tuple[str, int, str]] = []
+        places: Counter[str] = Counter()
         while len(slots) + len(runs) < limit and (item := self._horizon.next_ready()) is not None:
+            keys = item.places
+            if keys and self._parks(item, keys):
+                continue
             blackout = self._blackout(item, now)
             if blackout and item.task is not None and item.task.options.get("on_blackout") == "skip":
                 self._plan(item, now, "skip", blackout, slots)
@@ -268,6 +299,9 @@ class SchedulerActor(Actor):
             if blackout or (reason and not self._waited_too_long(item, now)):
                 self._hold(item, reason, deferred)
                 continue
+            if keys:
+                self._places.take(keys)
+                places.update(keys)
             if item.run is not None:
                 runs.append(item.run.execution_id)
             else:
@@ -278,11 +312,22 @@ class SchedulerActor(Actor):
         if slots or runs:
             self._claim_id += 1
             self._claims[self._claim_id] = len(slots) + len(runs)
+            self._claimed_places[self._claim_id] = places
             self.figures["claims"] += 1
             self.send(names.SLOTS_CLAIM, SlotsClaim(self._claim_id, slots, runs))
         if deferred:
             self.figures["deferred"] += len(deferred)
             self.send(names.SLOTS_DEFERRED, SlotsDeferred(deferred))
+
+    def _parks(self, item: Item, keys: list[str]) -> bool:
+        """Whether an item has to wait because as many run as its group or its task allows. The places it would have
+        taken besides go to others."""
+        full = next((key for key in keys if self._places.free(key, item.max_instances) <= 0), None)
+        if full is None:
+            return False
+        self._horizon.park(item, full)
+        self._unpark(key for key in keys if key != full)
+        return True
 
     def _plan_held(self, item: Item, now: int, reason: str, slots: list[Slot]) -> None:
         """`_plan` for a slot that may start; `reason` is what its patience with has ended."""

@@ -1,5 +1,6 @@
 """The store actor: the only writer of the database. A turn is a transaction, so its acknowledgements are durable."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -340,10 +341,13 @@ class StoreActor(Maintained):
     def claim(self, claim: SlotsClaim) -> None:
         """Claim due slots and waiting runs, and start them once that is durable."""
         self._begin()
+        before = len(self._unit.said.starts)
         started = self._bulk_claim.claim([Slot(*slot) for slot in claim.slots])
         started += sum(self._executions.start_waiting(execution_id) for execution_id in claim.runs)
         self.figures["claimed"] += started
-        self.send(names.SLOTS_CLAIMED, SlotsClaimed(claim.claim_id, started, len(claim.slots) + len(claim.runs)))
+        places = Counter(key for start in self._unit.said.starts[before:] for key in start.places or ())
+        settled = len(claim.slots) + len(claim.runs)
+        self.send(names.SLOTS_CLAIMED, SlotsClaimed(claim.claim_id, started, settled, dict(places)))
 
     @handles(names.SLOTS_DEFERRED, SlotsDeferred)
     def deferred(self, deferred: SlotsDeferred) -> None:

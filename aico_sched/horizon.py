@@ -8,6 +8,7 @@ taking cost O(log n).
 import heapq
 from typing import NamedTuple
 
+from aico_sched.places import keys_of
 from aico_sched.planning import jitter_offset
 from aico_sched.topics.internal import DueRun, DueTask
 
@@ -31,6 +32,21 @@ class Item(NamedTuple):
         return entry.priority
 
     @property
+    def places(self) -> list[str]:
+        """The keys of the limits besides the service's own that it starts under (`aico_sched.places`)."""
+        if self.run is not None:
+            run = self.run
+            return keys_of(run.task_id, {"group": run.group, "max_instances": run.max_instances})
+        return keys_of(self.task_id, self.task.options) if self.task is not None else []
+
+    @property
+    def max_instances(self) -> int:
+        """How many runs of its task may go on at one time, by the task's own word; 0 if it says nothing."""
+        if self.run is not None:
+            return self.run.max_instances
+        return (self.task.options.get("max_instances") or 0) if self.task is not None else 0
+
+    @property
     def task_id(self) -> str:
         """Whose it is."""
         entry = self.task or self.run
@@ -52,6 +68,8 @@ class Horizon:
         self._ready: list[tuple[int, str]] = []
         self._ready_keys: set[str] = set()
         self._held_keys: set[str] = set()
+        self._parked_at: dict[str, str] = {}
+        self._parked: dict[str, list[tuple[int, str]]] = {}
         self.until_us = 0
 
     def __len__(self) -> int:
@@ -64,13 +82,13 @@ class Horizon:
 
     @property
     def held(self) -> int:
-        """How many are due and put off."""
-        return len(self._held_keys)
+        """How many are due and put off, or wait for a place of their own."""
+        return len(self._held_keys) + len(self._parked_at)
 
     @property
     def has_room(self) -> bool:
         """Whether there is room for a window: three quarters of all, because a query reads as much as fits."""
-        return 4 * (len(self._items) - len(self._held_keys)) <= self._limit
+        return 4 * (len(self._items) - self.held) <= self._limit
 
     def rank(self, item: Item) -> int:
         """Lower goes first: when the item came due, moved ahead by what its priority is worth."""
@@ -112,24 +130,27 @@ class Horizon:
         """Remove an item and return it."""
         self._ready_keys.discard(key)
         self._held_keys.discard(key)
+        self._parked_at.pop(key, None)
         return self._items.pop(key, None)
 
     def _put(self, item: Item) -> None:
         self._ready_keys.discard(item.key)
         self._held_keys.discard(item.key)
+        self._parked_at.pop(item.key, None)
         self._items[item.key] = item
         heapq.heappush(self._heap, (item.due_us, item.key))
         if len(self._heap) > 2 * len(self._items) + _SLACK:
-            out = self._ready_keys | self._held_keys
+            out = self._ready_keys | self._held_keys | self._parked_at.keys()
             self._heap = [(live.due_us, key) for key, live in self._items.items() if key not in out]
             heapq.heapify(self._heap)
 
     def trim(self) -> None:
         """Forget what is due last, where there is more than fits, and some besides, so that this is seldom. The store
         knows it all, and `until_us` says from when on to ask it."""
-        if len(self._items) - len(self._held_keys) <= self._limit:
+        if len(self._items) - self.held <= self._limit:
             return
-        live = sorted((item.due_us, key) for key, item in self._items.items() if key not in self._held_keys)
+        out = self._held_keys | self._parked_at.keys()
+        live = sorted((item.due_us, key) for key, item in self._items.items() if key not in out)
         beyond = live[max(1, self._limit * 3 // 4) :]
         for _, key in beyond:
             self.take(key)
@@ -145,7 +166,8 @@ class Horizon:
     def _waits(self, due: int, key: str) -> bool:
         """Whether this entry of the heap is not stale."""
         item = self._items.get(key)
-        return item is not None and item.due_us == due and key not in self._ready_keys and key not in self._held_keys
+        out = key in self._ready_keys or key in self._held_keys or key in self._parked_at
+        return item is not None and item.due_us == due and not out
 
     def hold(self, item: Item) -> None:
         """An item that `next_ready` gave out is put off until `release`."""
@@ -157,6 +179,45 @@ class Horizon:
         for key in self._held_keys:
             self._make_ready(self._items[key])
         self._held_keys.clear()
+
+    def park(self, item: Item, place: str) -> None:
+        """An item that `next_ready` gave out waits for `place`, until `unpark`."""
+        self._items[item.key] = item
+        self._parked_at[item.key] = place
+        waiting = self._parked.setdefault(place, [])
+        heapq.heappush(waiting, (self.rank(item), item.key))
+        if len(waiting) > 2 * len(self._parked_at) + _SLACK:
+            self._parked[place] = [entry for entry in set(waiting) if self._is_parked(entry, place)]
+            heapq.heapify(self._parked[place])
+
+    def _is_parked(self, entry: tuple[int, str], place: str) -> bool:
+        """Whether this entry of the heap of `place` is not stale."""
+        rank, key = entry
+        return self._parked_at.get(key) == place and self.rank(self._items[key]) == rank
+
+    @property
+    def parked_places(self) -> list[str]:
+        """What is waited for."""
+        return list(self._parked)
+
+    def first_parked(self, place: str) -> Item | None:
+        """The most urgent one that waits for `place`."""
+        waiting = self._parked.get(place, [])
+        while waiting and not self._is_parked(waiting[0], place):
+            heapq.heappop(waiting)
+        return self._items[waiting[0][1]] if waiting else None
+
+    def unpark(self, place: str, count: float) -> None:
+        """So many of those that wait for `place` may be looked at again, the most urgent first."""
+        waiting = self._parked.get(place, [])
+        while waiting and count > 0:
+            entry = heapq.heappop(waiting)
+            if self._is_parked(entry, place):
+                del self._parked_at[entry[1]]
+                self._make_ready(self._items[entry[1]])
+                count -= 1
+        if not waiting:
+            self._parked.pop(place, None)
 
     def _make_ready(self, item: Item) -> None:
         self._ready_keys.add(item.key)
@@ -190,4 +251,6 @@ class Horizon:
         self._ready.clear()
         self._ready_keys.clear()
         self._held_keys.clear()
+        self._parked_at.clear()
+        self._parked.clear()
         self.until_us = 0

@@ -55,6 +55,7 @@ class Defaults:
     retry_delay: float
     max_retry_delay: float
     strikes: StrikeRules = field(default_factory=StrikeRules)
+    groups: Mapping[str, int] = field(default_factory=dict)
 
     def retry(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The whole retry policy of a task with these options."""
@@ -172,6 +173,15 @@ def check_options(schedule: Schedule, options: Mapping[str, Any]) -> None:
             if options.get(name):
                 message = f"{name} is for schedules that go by time, and {schedule.expression!r} does not"
                 raise CommandError(ErrorCode.INVALID_SCHEDULE, message, field=name, expression=schedule.expression)
+
+
+def check_group(options: Mapping[str, Any], groups: Mapping[str, int]) -> None:
+    """Raises `invalid_message` for a group that the settings do not name: it would limit nothing."""
+    group = options.get("group")
+    if group and group not in groups:
+        known = f"; there are {', '.join(sorted(groups))}" if groups else ""
+        message = f"there is no group {group!r} in scheduler.groups{known}. Add it there with its limit"
+        raise CommandError(ErrorCode.INVALID_MESSAGE, message, field="group")
 
 
 def plan_slot(task: DueTask, schedule: Schedule, now_us: int) -> Slot | None:

@@ -317,6 +317,7 @@ class SchedulerService:
                 cache_size=scheduler.cache_size,
                 longest_sleep=scheduler.scheduler_interval,
                 priority_aging=scheduler.priority_aging,
+                groups=scheduler.groups,
                 first_claim_id=next(claim_ids),
                 breaker=breaker_rules(settings),
                 default_quiet=QuietHours.of_window(scheduler.quiet_hours, settings.timezone),

@@ -168,6 +168,7 @@ def defaults(settings: Settings) -> Defaults:
         max_attempts=scheduler.default_retry_count + 1,
         retry_delay=scheduler.default_retry_delay,
         max_retry_delay=scheduler.max_retry_delay,
+        groups=scheduler.groups,
         strikes=StrikeRules(
             settings.execution.strikes_to_move,
             settings.execution.strikes_to_disable,

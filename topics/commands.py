@@ -146,6 +146,12 @@ class TaskOptions(Payload):
     retry: RetryPolicy | None = None
     environment: Environment = Field(default="auto", description="where its code runs; auto: as its class says")
     priority: int | None = Field(default=None, ge=0, le=100, description="higher runs first; default by namespace")
+    group: Identifier | None = Field(
+        default=None, description="a name of `scheduler.groups`: no more tasks of it run at one time than its limit"
+    )
+    max_instances: int | None = Field(
+        default=None, ge=1, le=10_000, description="runs of it at one time; with `overlap: allow`, others have one"
+    )
     idle_only: bool | None = Field(default=None, description="start only while the machine is idle")
     low_activity: bool | None = Field(
         default=None, description="start only in hours in which the user is usually away, as far as that was learned"

@@ -77,6 +77,8 @@ class DueRun(NamedTuple):
     run_at_us: int
     priority: int
     idle_only: bool
+    group: str = ""
+    max_instances: int = 0
 
 
 class DueLoaded(NamedTuple):
@@ -127,11 +129,13 @@ class SlotsClaim(NamedTuple):
 
 class SlotsClaimed(NamedTuple):
     """Store → scheduler: `settled` of the starts in claim `claim_id` are decided, durably; `started` of them went to
-    the executor. A claim is answered in one, unless it had to be taken apart."""
+    the executor, with `places` by the keys of their limits (`aico_sched.places`). A claim is answered in one, unless it
+    had to be taken apart."""
 
     claim_id: int
     started: int
     settled: int
+    places: dict[str, int] = {}  # noqa: RUF012
 
 
 class SlotsDeferred(NamedTuple):
@@ -160,6 +164,7 @@ class AttemptStart(NamedTuple):
     resources: dict[str, float] | None = None
     cause: dict[str, Any] | None = None
     idle_only: bool = False
+    places: list[str] | None = None
 
 
 class AttemptsStart(NamedTuple):
@@ -209,11 +214,14 @@ class AttemptCancel(NamedTuple):
 
 
 class Capacity(NamedTuple):
-    """Executor → scheduler: how many attempts may run at once, and how many have ended since the service began."""
+    """Executor → scheduler: how many attempts may run at once, and how many have ended since the service began.
+    `places` are those that became free since the message before, by key; if it is `whole`, those that are taken."""
 
     limit: int
     ended: int
     running: int
+    places: dict[str, int] = {}  # noqa: RUF012
+    whole: bool = False
 
 
 class EventRecord(NamedTuple):

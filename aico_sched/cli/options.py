@@ -61,6 +61,8 @@ def task_options(
         list[str] | None, _option("--resource", metavar="NAME=AMOUNT", help="What a cluster's worker must have free.")
     ] = None,
     priority: Annotated[int | None, _option(min=0, max=100, help="Higher runs first.")] = None,
+    group: Annotated[str | None, _option(help="A name of scheduler.groups, whose limit it shares.")] = None,
+    max_instances: Annotated[int | None, _option(min=1, help="Runs of it at one time, with --overlap allow.")] = None,
     idle_only: Annotated[bool | None, _option(help="Start only while the machine is idle.")] = None,
     low_activity: Annotated[bool | None, _option(help="Start only in hours in which the user is usually away.")] = None,
     max_defer: Annotated[
@@ -91,8 +93,8 @@ def task_options(
     if given["resources"]:
         given["resources"] = dict(map(_resource, given["resources"]))
     options = {name: value for name, value in given.items() if value not in (None, [])}
-    for name, group in (("retry", retry), ("limits", limits)):
-        if chosen := {key: value for key, value in group.items() if value is not None}:
+    for name, part in (("retry", retry), ("limits", limits)):
+        if chosen := {key: value for key, value in part.items() if value is not None}:
             options[name] = chosen
     return options
 

@@ -62,6 +62,7 @@ class SchedulerSettings(Section):
     health_window: float = Field(ge=1, le=DAY)
     quiet_hours: str
     blackout: list[str] = Field(max_length=32)
+    groups: dict[str, int] = Field(max_length=1_000)
     priority_aging: float = Field(ge=0.001, le=DAY)
     default_timeout: float = Field(gt=0, le=30 * DAY)
     shutdown_grace: float = Field(ge=0, le=3_600)
@@ -100,6 +101,13 @@ class SchedulerSettings(Section):
         except ScheduleError as error:
             raise ValueError(str(error)) from error
         return windows
+
+    @field_validator("groups")
+    @classmethod
+    def _limits_groups(cls, groups: dict[str, int]) -> dict[str, int]:
+        if not all(0 < len(name) <= 256 and 1 <= limit <= 10_000 for name, limit in groups.items()):
+            raise ValueError("names of groups, each with how many of its tasks may run at one time, from 1 to 10000")
+        return groups
 
     @field_validator("timezone")
     @classmethod

@@ -11,7 +11,6 @@ from aico_sched.schedule import IntervalSchedule, Schedule, format_rfc3339, pars
 from aico_sched.store.records import TaskRow
 from aico_sched.store.tasks import TaskCommands
 from aico_sched.store.unit import Unit
-from aico_sched.topics.internal import DueRun
 
 PROGRESS = "clock_step"
 CHUNK = 100
@@ -75,9 +74,7 @@ class ClockStep:
         for execution_id, task_id, run_at, priority in self._unit.database.run("waits_ahead", (self._unit.now,)):
             moved = max(self._unit.now_us, parse_rfc3339(run_at) - by_us)
             self._unit.database.run("move_wait", (format_rfc3339(moved), execution_id))
-            task = self._unit.task(task_id)
-            idle_only = bool(task is not None and decoded(task.options).get("idle_only"))
-            self._unit.said.due_runs.append(DueRun(execution_id, task_id, moved, priority, idle_only))
+            self._unit.said.due_runs.append(self._unit.due_run(execution_id, task_id, moved, priority))
 
     def _look_at(self, task: TaskRow) -> None:
         schedule, options = parse_schedule(task.schedule, task.timezone), decoded(task.options)

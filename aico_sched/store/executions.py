@@ -3,13 +3,14 @@
 from typing import Any
 
 from aico_sched.json_text import compact, decoded
+from aico_sched.places import keys_of
 from aico_sched.schedule import format_rfc3339, parse_rfc3339
 from aico_sched.store.fixed_delay import FixedDelay
 from aico_sched.store.records import TaskRow
 from aico_sched.store.tasks import cancel_waiting
 from aico_sched.store.unit import Unit
 from aico_sched.topics import names
-from aico_sched.topics.internal import AttemptCancel, AttemptProgress, AttemptStart, DueRun
+from aico_sched.topics.internal import AttemptCancel, AttemptProgress, AttemptStart
 
 
 class Executions:
@@ -104,6 +105,7 @@ class Executions:
                 options.get("resources"),
                 cause,
                 bool(options.get("idle_only")),
+                keys_of(task_id, options),
             )
         )
         self.event(
@@ -111,9 +113,8 @@ class Executions:
         )
 
     def announce_run(self, execution_id: str, task_id: str, run_at_us: int, priority: int) -> None:
-        task = self._unit.task(task_id)
-        idle_only = bool(task is not None and decoded(task.options).get("idle_only"))
-        self._unit.said.due_runs.append(DueRun(execution_id, task_id, run_at_us, priority, idle_only))
+        """Tell the scheduler of a run that waits for its time."""
+        self._unit.said.due_runs.append(self._unit.due_run(execution_id, task_id, run_at_us, priority))
 
     def unblock(self, task_id: str) -> None:
         """A run of the task has ended: let the oldest one that waits for it go, unless another still runs."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from aico_sched.json_text import compact_plain, decoded
-from aico_sched.planning import check_options, checked_schedule, priority_of
+from aico_sched.planning import check_group, check_options, checked_schedule, priority_of
 from aico_sched.redaction import restored
 from aico_sched.schedule import format_rfc3339
 from aico_sched.store.records import TaskRow
@@ -84,6 +84,7 @@ class TaskCommands:
         timezone = payload.get("timezone") or self._unit.defaults.timezone
         schedule = checked_schedule(payload["schedule"], timezone)
         check_options(schedule, options)
+        check_group(options, self._unit.defaults.groups)
         self._unit.followers.check(task_id, schedule)
         enabled = payload.get("enabled", True)
         slot = first_or_refuse(schedule, options, self._unit.now_us, self._unit.now_us)
@@ -160,6 +161,7 @@ class TaskCommands:
         )
         schedule = checked_schedule(payload.get("schedule") or task.schedule, timezone)
         check_options(schedule, options)
+        check_group(options, self._unit.defaults.groups)
         self._unit.followers.check(task.task_id, schedule)
         updated = self._save(retimed(self._unit, task, changed, schedule))
         if not _BEHAVIOUR.isdisjoint(payload):

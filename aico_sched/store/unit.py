@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aico_sched.audit_chain import Line
+from aico_sched.json_text import decoded
 from aico_sched.planning import Defaults
 from aico_sched.schedule import format_rfc3339, parse_rfc3339
 from aico_sched.store.audit import AuditTrail
@@ -121,13 +122,21 @@ class Unit:
         self._asked_until = until = format_rfc3339(wanted.until_us)
         tasks = [TaskRow(*row).due() for row in self.database.run("due_tasks", (until, wanted.limit))]
         rows = self.database.run("waiting_runs", (until, wanted.limit))
-        runs = [DueRun(row[0], row[1], parse_rfc3339(row[2]), row[3], bool(row[4])) for row in rows]
+        runs = [DueRun(row[0], row[1], parse_rfc3339(row[2]), row[3], bool(row[4]), row[5], row[6]) for row in rows]
         horizon = wanted.until_us
         if len(tasks) == wanted.limit:
             horizon = min(horizon, tasks[-1].next_run_us)
         if len(runs) == wanted.limit:
             horizon = min(horizon, runs[-1].run_at_us)
         return DueLoaded(tasks, runs, horizon)
+
+    def due_run(self, execution_id: str, task_id: str, run_at_us: int, priority: int) -> DueRun:
+        """A run that waits for its time, as the scheduler knows it."""
+        task = self.task(task_id)
+        options = {} if task is None else decoded(task.options)
+        idle_only, group = bool(options.get("idle_only")), options.get("group") or ""
+        instances = options.get("max_instances") or 0
+        return DueRun(execution_id, task_id, run_at_us, priority, idle_only, group, instances)
 
     def new_execution_id(self) -> str:
         """Unique, and sorting in the order of creation within one boot."""

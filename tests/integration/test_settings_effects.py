@@ -59,6 +59,7 @@ ELSEWHERE = {
         f"sandbox.{key}": "execution/test_sandboxed_service.py, execution/test_sandbox.py"
         for key in defaults()["sandbox"]
     },
+    "scheduler.groups": "time/test_groups.py",
     "scheduler.priority_aging": "time/test_priorities.py",
     "execution.stall_threshold": "execution/test_guard.py",
     "execution.breaker_stalls": "execution/test_guard.py",

@@ -43,7 +43,8 @@ UPDATE task_executions SET run_at = ? WHERE execution_id = ?;
 SELECT * FROM task_executions WHERE execution_id = ?;
 
 -- name: waiting_runs
-SELECT e.execution_id, e.task_id, e.run_at, e.priority, coalesce(t.options ->> '$.idle_only', 0)
+SELECT e.execution_id, e.task_id, e.run_at, e.priority, coalesce(t.options ->> '$.idle_only', 0),
+       coalesce(t.options ->> '$.group', ''), coalesce(t.options ->> '$.max_instances', 0)
 FROM task_executions e JOIN scheduled_tasks t USING (task_id)
 WHERE e.status IN ('queued', 'retrying') AND e.run_at <= ? ORDER BY e.run_at LIMIT ?;
 

@@ -31,6 +31,8 @@ def test_create_sends_what_was_given_and_nothing_else(aico: Any, service: Any, t
 
 
 ALL_OPTIONS = {
+    "--group": ("group", "mail", "mail"),
+    "--max-instances": ("max_instances", "2", 2),
     "--description": ("description", "d", "d"),
     "--tz": ("timezone", "Asia/Tokyo", "Asia/Tokyo"),
     "--catchup-window": ("catchup_window", "5", 5.0),

@@ -56,6 +56,7 @@ WRONG = [
     ("sandbox.max_files", 0, "at least 1 and at most 10000000"),
     ("sandbox.allow_network", 1, "a list"),
     ("sandbox.uid", 0, "a whole number or null, at least 1"),
+    ("scheduler.groups", {"mail": 0}, "from 1 to 10000"),
     ("scheduler.priority_aging", 0, "at least 0.001 and at most 86400"),
     ("scheduler.default_timeout", 0, "more than 0"),
     ("scheduler.shutdown_grace", -1, "at least 0"),
