@@ -89,8 +89,8 @@ bench: $(STAMP)  ## measure speed against the goals: JSON and a table
 fuzz-cron: $(STAMP)  ## compare the cron engine with another one on EXAMPLES random expressions
 	@AICO_FUZZ_CRON_EXAMPLES=$(EXAMPLES) $(PYTEST) -q --timeout 0 tests/property/test_cron_oracle.py
 
-torture: $(STAMP)  ## kill, flood and confuse a running service
-	@$(PYTEST) -q tests/torture
+torture: $(STAMP)  ## kill a running service 200 times, flood it and confuse it (half an hour)
+	@AICO_SCHED_LONG=1 $(PYTEST) -q tests/torture
 
 long: $(STAMP)  ## the test suite in its full sizes
 	@AICO_SCHED_LONG=1 AICO_FUZZ_CRON_EXAMPLES=$(EXAMPLES) $(PYTEST) -q
