@@ -158,6 +158,7 @@ def simulate(tasks: list[DueTask]) -> Ledger:
         cache_size=CACHE_SIZE,
         longest_sleep=LONGEST_SLEEP,
         priority_aging=SETTINGS.scheduler.priority_aging,
+        groups={},
         first_claim_id=0,
         breaker=breaker_rules(SETTINGS),
         default_quiet=QuietHours.of_window(SETTINGS.scheduler.quiet_hours, "UTC"),
