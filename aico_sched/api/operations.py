@@ -1,4 +1,8 @@
-"""Every operation of the API as data: which command of the contract a method and a path stand for."""
+"""Every operation of the API as data: which command of the contract a method and a path stand for.
+
+The store's own (backup to a path, another key, vacuum, check) are not among them: files and keys of the machine are
+handled on the machine, and a token in a browser should not be worth a file anywhere on its disk.
+"""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

@@ -11,6 +11,7 @@ const HOUR = 3_600_000;
 const AHEAD = 24 * HOUR;
 const MOST_SLOTS = 100;
 const PAGES = 6;
+const TICK_PX = 40;
 
 // When a schedule fires from now on: asked once per schedule, zone and ten minutes, a few at a time.
 const forecasts = new Map();
@@ -177,8 +178,9 @@ export function timelineView() {
 
   function drawAxis() {
     const now = left + past;
+    const room = (TICK_PX / (axis.clientWidth || 800)) * 100;
     const ticks = [...hours(left, now, past / 4), ...hours(now, right, AHEAD / 4)].filter(
-      (at) => Math.abs(place(at) - 50) > 4 && place(at) < 97,
+      (at) => Math.abs(place(at) - 50) > room && place(at) > room / 2 && place(at) < 100 - room / 2,
     );
     axis.replaceChildren(
       h("span", { class: "tick now-tick", style: { left: "50%" } }, "now"),
