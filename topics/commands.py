@@ -313,6 +313,7 @@ class EventList(Payload):
     topic: Identifier
     after_seq: int = Field(default=0, ge=0)
     limit: int = Field(default=100, ge=1, le=limits.MAX_PAGE)
+    newest: bool = Field(default=False, description="the last `limit` of them instead of the first")
 
 
 class AuditList(Page):

@@ -15,6 +15,7 @@ from aico_sched.topics import names
 app = typer.Typer()
 
 SHOWN_RESULTS = 5
+WHY_HISTORY = 50
 RESULTS = {
     "succeeded": "✓",
     "dead": "✗",
@@ -221,6 +222,29 @@ async def status(
     if found["executions"]:
         on.out.line("")
         show_executions(on, found["executions"])
+
+
+@online(app)
+async def why(on: Session, task_id: TaskId) -> None:
+    """Explain why a task does not run, or when it will, from what the service has recorded."""
+    from aico_sched.client.why import Facts
+    from aico_sched.client.why import why as explained
+
+    found = await on.request(names.TASK_STATUS, task_id=task_id, history=WHY_HISTORY)
+    newest = {"topic": names.EXECUTION_DEFERRED, "limit": 1_000, "newest": True}
+    events = await on.client.request(names.EVENT_LIST, newest)
+    deferrals = [row["payload"] for row in events["events"] if row["payload"]["task_id"] == task_id]
+    health, stats = await on.request(names.HEALTH), await on.request(names.STATS)
+    executor = stats["actors"].get("executor", {})
+    facts = Facts(found["task"], found["executions"], deferrals, health, executor, datetime.now(UTC))
+    findings = explained(facts)
+    if on.out.as_json:
+        on.out.json({"task_id": task_id, "findings": [finding._asdict() for finding in findings]})
+        return
+    for finding in findings:
+        on.out.line("  ".join(filter(None, (local_time(finding.at), finding.sentence))))
+        if finding.hint:
+            on.out.line(f"    {on.program} {finding.hint}", "dim")
 
 
 def show_task(on: Session, task: dict[str, Any]) -> None:

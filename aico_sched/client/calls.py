@@ -231,9 +231,10 @@ def reload() -> Call[views.RegistryReloadView]:
     return _call(names.REGISTRY_RELOAD, views.RegistryReloadView, {})
 
 
-def event_list(topic: str, *, after_seq: int = 0, limit: int = 100) -> Call[views.EventPage]:
-    """The events of a topic after a sequence number, oldest first."""
-    return _call(names.EVENT_LIST, views.EventPage, {"topic": topic, "after_seq": after_seq, "limit": limit})
+def event_list(topic: str, *, after_seq: int = 0, limit: int = 100, newest: bool = False) -> Call[views.EventPage]:
+    """The events of a topic after a sequence number, oldest first; with `newest` the last `limit` of them."""
+    payload = {"topic": topic, "after_seq": after_seq, "limit": limit, "newest": newest}
+    return _call(names.EVENT_LIST, views.EventPage, payload)
 
 
 def audit(

@@ -105,7 +105,8 @@ class History:
     def events(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         """`scheduler.event.list`: what a subscriber missed."""
         outbox: Outbox = self._unit.outbox
-        rows = outbox.of_topic(payload["topic"], payload.get("after_seq", 0), payload.get("limit", 100))
+        limit, newest = payload.get("limit", 100), payload.get("newest", False)
+        rows = outbox.of_topic(payload["topic"], payload.get("after_seq", 0), limit, newest=newest)
         views = (
             {
                 "topic": event.topic,

@@ -62,9 +62,13 @@ class Outbox:
         """The oldest events not known to be on the bus."""
         return [EventRecord(*row) for row in self._database.run("events_after", (self.published(), limit))]
 
-    def of_topic(self, topic: str, after_seq: int, limit: int) -> list[EventRecord]:
-        """Past events of a topic, oldest first."""
-        return [EventRecord(*row) for row in self._database.run("events_of_topic", (topic, after_seq, limit))]
+    def of_topic(self, topic: str, after_seq: int, limit: int, *, newest: bool = False) -> list[EventRecord]:
+        """Past events of a topic, oldest first; with `newest` the last `limit` of them."""
+        if newest:
+            rows = self._database.run("newest_events_of_topic", (topic, after_seq, limit))[::-1]
+        else:
+            rows = self._database.run("events_of_topic", (topic, after_seq, limit))
+        return [EventRecord(*row) for row in rows]
 
     def trim(self, keep: int) -> bool:
         """Drop a chunk of the oldest events beyond the newest `keep`, never one that is not published yet. Returns

@@ -93,6 +93,7 @@ async def test_every_command_works_against_a_running_service(run: Running, gate:
         "restore",
         "run-task",
         "top",
+        "why",
     }
     assert leaves(get_command(app)) - used - offline <= tested_elsewhere
     gate.open()

@@ -17,6 +17,10 @@ SELECT event_id, topic, seq, message_id, timestamp, body FROM scheduler_events W
 SELECT event_id, topic, seq, message_id, timestamp, body FROM scheduler_events
 WHERE topic = ? AND seq > ? ORDER BY seq LIMIT ?;
 
+-- name: newest_events_of_topic
+SELECT event_id, topic, seq, message_id, timestamp, body FROM scheduler_events
+WHERE topic = ? AND seq > ? ORDER BY seq DESC LIMIT ?;
+
 -- name: newest_event
 SELECT coalesce(max(event_id), 0) FROM scheduler_events;
 
