@@ -1,5 +1,5 @@
 """One example of every command's payload, for the AsyncAPI document. Sent in this order to a fresh service, each is
-answered with `ok: true`, but for those that name an execution: theirs are ids a sender has from elsewhere."""
+answered with `ok: true`, but for those that name an execution or a file: those a sender has from elsewhere."""
 
 from typing import Any
 
@@ -41,6 +41,10 @@ COMMAND_EXAMPLES: dict[str, dict[str, Any]] = {
     names.REGISTRY_RELOAD: {},
     names.EVENT_LIST: {"topic": names.TASK_CREATED, "after_seq": 0, "limit": 10},
     names.AUDIT_LIST: {"outcome": "permission_denied", "limit": 20},
+    names.STORE_CHECK: {},
+    names.STORE_VACUUM: {"mode": "incremental"},
+    names.STORE_BACKUP: {"file": "/var/backups/aico-sched/2026-01-01.db"},
+    names.STORE_REKEY: {},
     names.STATS: {},
     names.HEALTH: {},
     names.TASK_DELETE: {"task_id": TASK},

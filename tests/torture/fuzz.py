@@ -14,6 +14,13 @@ Frame = tuple[str, bytes]
 
 # One slot: whole months of runs would be honest work, not fuzzing.
 _SLOT: Final = {"task_id": TASK, "start": "2026-01-01T00:00:00Z", "end": "2026-01-01T00:00:30Z"}
+_LONG: Final = (
+    names.REGISTRY_RELOAD,
+    names.STORE_CHECK,
+    names.STORE_VACUUM,
+    names.STORE_BACKUP,
+    names.STORE_REKEY,
+)
 EXAMPLES: Final = COMMAND_EXAMPLES | {names.TASK_BACKFILL: _SLOT}
 
 ODD_VALUES: Final[list[Callable[[random.Random], Any]]] = [
@@ -41,8 +48,8 @@ class Fuzzer:
     def __init__(self, seed: int, source: str) -> None:
         self._draw = random.Random(seed)
         self._source = source
-        # Scanning the disk for task classes takes longer than a thousand refusals; once in a while is enough.
-        self._topics = [topic for topic in EXAMPLES if topic != names.REGISTRY_RELOAD]
+        # Scanning the disk for task classes, or working on the whole database, takes longer than a thousand refusals.
+        self._topics = [topic for topic in EXAMPLES if topic not in _LONG]
 
     def frame(self) -> Frame:
         draw = self._draw
