@@ -378,6 +378,11 @@ class ExecutorActor(Actor):
         def tell_quiet_hours(quiet: QuietHours | None) -> None:
             effects.post(names.QUIET_HOURS, QuietHoursLearned({} if quiet is None else quiet.plain()))
 
+        def alert(key: str, severity: str, message: str, details: dict[str, Any], resolved: bool) -> None:
+            key = f"{start.task_id}:{key}"
+            told = AlertRaise(key, severity, message, start.task_id, details, lasting=not resolved, resolved=resolved)
+            effects.post(names.ALERT_RAISE, told)
+
         may = permissions.capabilities(start.task_id, start.task_class)
         return TaskPorts(
             self.clock,
@@ -387,6 +392,7 @@ class ExecutorActor(Actor):
             hold,
             open_data=self._open_data if may & {"database.system", "memory"} else None,
             tell_quiet_hours=tell_quiet_hours if "learning" in may else None,
+            alert=alert if "database.system" in may else None,
             powers=None if self._make_powers is None else self._make_powers(start, attempt.replies, effects.post),
         )
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from aico_sched.data.source import Change, DataSource, NoSuchTable, Row, SourceError, Table
+from aico_sched.data.source import Change, DataSource, NoSuchTable, NothingThere, Row, SourceError, Table
 from aico_sched.worker.worker import Worker, WorkerDied, WorkerFailed
 
 
@@ -53,9 +53,11 @@ class DatabaseSource:
 @asynccontextmanager
 async def open_database(path: Path, key: Callable[[], str | None]) -> AsyncIterator[DataSource]:
     """The database at `path` for the length of a block. `key` is asked for its key, which is handed to the worker
-    through a pipe. Raises `SourceError` if it cannot be opened."""
+    through a pipe. Raises `SourceError` if it cannot be opened, `NothingThere`
+    if it does not exist."""
     try:
         async with Worker.open("aico_sched.data.sql:SqlTables", path=str(path), key=key()) as worker:
             yield DatabaseSource(worker)
     except WorkerFailed as error:
-        raise SourceError(f"{path}: {error}") from error
+        kind = NothingThere if error.kind == "FileNotFoundError" else SourceError
+        raise kind(f"there is no database at {path}" if kind is NothingThere else f"{path}: {error}") from error

@@ -15,7 +15,11 @@ class SourceError(Exception):
     """The data cannot be read or written now."""
 
 
-class NoSuchTable(SourceError):
+class NothingThere(SourceError):
+    """What was asked for does not exist, and cannot be waited for: a database, a table."""
+
+
+class NoSuchTable(NothingThere):
     """The source has no table of this name, or it lacks a column. `table` is the name asked for."""
 
     def __init__(self, table: str, detail: str = "") -> None:

@@ -47,8 +47,9 @@ class TaskPorts:
     TimeoutError when no reply came in time. `hold` returns at once, or when a paused run may go on.
     `probe_database` writes and reads a row and returns what it measured; None where there is no database.
     `open_data` opens AICO's data for the length of a block; None for tasks that may not see it. `tell_quiet_hours`
-    hands the scheduler a prediction, or None to take it back; None for tasks that may not. `powers` are what else a run
-    may do; None where there is no service.
+    hands the scheduler a prediction, or None to take it back; None for tasks that may not. `alert` raises or resolves
+    an alert (key, severity, message, details, resolved); None for tasks that are not the system's. `powers` are what
+    else a run may do; None where there is no service.
     """
 
     clock: Clock
@@ -59,6 +60,7 @@ class TaskPorts:
     probe_database: Callable[[], Awaitable[dict[str, Any]]] | None = None
     open_data: Callable[[], AbstractAsyncContextManager[DataSource]] | None = None
     tell_quiet_hours: Callable[[QuietHours | None], None] | None = None
+    alert: Callable[[str, str, str, dict[str, Any], bool], None] | None = None
     powers: Powers | None = None
 
 
@@ -275,6 +277,19 @@ class TaskContext(Generic[ConfigT]):
         if self._ports.tell_quiet_hours is None:
             raise PermissionError(f"{self.task_id} may not tell the scheduler when the user is away")
         self._ports.tell_quiet_hours(quiet)
+
+    def alert(
+        self, key: str, severity: str, message: str, details: dict[str, Any] | None = None, *, resolved: bool = False
+    ) -> None:
+        """Tell people of lasting trouble, or, with `resolved`, that it is over. `key` names the trouble, `severity` is
+        `info`, `warning` or `critical`. Raises PermissionError for a task that is not a system task."""
+        if self._ports.alert is None:
+            raise PermissionError(f"{self.task_id} may not raise alerts")
+        self._ports.alert(key, severity, message, plain_copy(details or {}), resolved)
+
+    def monotonic(self) -> float:
+        """Seconds on the service's clock that never go back; only differences mean something."""
+        return self._ports.clock.monotonic()
 
     def _require(self, capability: str, what: str) -> Powers:
         powers = self._ports.powers

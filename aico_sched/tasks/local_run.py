@@ -90,4 +90,5 @@ def _ports(
         open_data=open_data if may & {"database.system", "memory"} else None,
         # It is in the task's folder, where the service finds it when it starts.
         tell_quiet_hours=(lambda quiet: None) if "learning" in may else None,
+        alert=(lambda key, *_: run.published.append(f"alert {key}")) if "database.system" in may else None,
     )

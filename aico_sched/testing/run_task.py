@@ -27,7 +27,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class TaskRun:
     """What a run did. `result` is None when it raised `error`. `progress` holds the reports as they would have left
     the service (`{fraction, message, data}`), `published` and `requested` the (topic, payload) pairs in order,
-    `quiet_hours` the predictions for the scheduler, `refused` what it tried and may not."""
+    `quiet_hours` the predictions for the scheduler, `alerts` the (key, severity, resolved) triples, `refused` what it
+    tried and may not."""
 
     result: TaskResult | None = None
     progress: list[dict[str, Any]] = field(default_factory=list)
@@ -35,6 +36,7 @@ class TaskRun:
     requested: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     quiet_hours: list[QuietHours | None] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    alerts: list[tuple[str, str, bool]] = field(default_factory=list)
     error: Exception | None = None
 
 
@@ -133,5 +135,6 @@ def _ports(
         probe if database is not None else None,
         None if data is None else lambda: nullcontext(data),
         run.quiet_hours.append,
+        lambda key, severity, message, details, resolved: run.alerts.append((key, severity, resolved)),
         powers,
     )

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aico_sched.data.source import DataSource, NoSuchTable, Table
+from aico_sched.data.source import DataSource, NothingThere, Table
 from aico_sched.host_zone import host_zone
 from aico_sched.quiet import HOUR_US, QuietHours, hour_start
 from aico_sched.tasks.agency.activity_profile import ActivityProfile, CostProfile
@@ -105,7 +105,7 @@ class BackgroundLearning(BaseTask):
             async with context.data() as data:
                 rows = await learner.activity(data)
                 runs = await learner.executions(data)
-        except NoSuchTable as error:
+        except NothingThere as error:
             return TaskResult.skip(f"{error}; see activity_table and executions_table")
         seconds = {task: round(cost.expected, 3) for task, cost in memory.costs.items()}
         found = memory.profile.quiet_hours(config.min_days, config.min_confidence, zone, seconds)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aico_sched.data.source import NoSuchTable, Table
+from aico_sched.data.source import NothingThere, Table
 from aico_sched.tasks.agency.extra import missing
 from aico_sched.tasks.base import BaseTask, TaskResult, TransientError
 from aico_sched.tasks.context import TaskContext
@@ -57,7 +57,7 @@ class EmotionTraining(BaseTask):
                 await _feed(context, worker)
                 await context.progress(None, "training")
                 found = await worker.call("train", min_samples=config.min_samples)
-        except NoSuchTable as error:
+        except NothingThere as error:
             return TaskResult.skip(f"{error}; see `table`")
         except WorkerFailed as error:
             raise TransientError(str(error)) from error

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aico_sched.data.source import Change, DataSource, NoSuchTable, Row, Table
+from aico_sched.data.source import Change, DataSource, NoSuchTable, NothingThere, Row, Table
 from aico_sched.tasks.agency.traits import DriftRules, Evidence, Trait, drifted, gather, picture, violations
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.context import TaskContext
@@ -63,7 +63,7 @@ class PersonalityEvolution(BaseTask):
             async with context.data() as data:
                 evolution = _Evolution(context, data)
                 return await (evolution.draw() if context.config.picture else evolution.evolve())
-        except NoSuchTable as error:
+        except NothingThere as error:
             return TaskResult.skip(f"{error}; see traits_table and interactions_table")
 
 

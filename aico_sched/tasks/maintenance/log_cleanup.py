@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aico_sched.data.source import NoSuchTable
+from aico_sched.data.source import NothingThere
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.context import TaskContext
 from aico_sched.tasks.maintenance.log_rows import LogRows
@@ -117,7 +117,7 @@ async def _rows(context: TaskContext[LogCleanup.Config], stack: AsyncExitStack) 
         data = await stack.enter_async_context(context.data())
         rows = LogRows(data, config.table, context, dry_run=config.dry_run)
         await rows.forget_before(context.now().timestamp() - config.retention_days * DAY)
-    except (PermissionError, NoSuchTable):
+    except (PermissionError, NothingThere):
         return None
     return rows
 
