@@ -135,7 +135,10 @@ def test_the_class_must_be_what_its_source_said(
 
 
 def test_a_category_can_be_switched_off() -> None:
-    made = registry("aico_sched.tasks", categories={"demo": False, "maintenance": False, "agency": False, "notify": False, "bus": True})
+    made = registry(
+        "aico_sched.tasks",
+        categories={"demo": False, "maintenance": False, "agency": False, "notify": False, "bus": True},
+    )
     assert made.names() == ["bus.publish", "bus.request"]
     assert made.defaults() == []
     assert not made.is_system("maintenance.log_cleanup")
