@@ -14,8 +14,18 @@ def checks(result: TaskResult | None) -> dict[str, Any]:
     return found
 
 
+def nothing_runs(sql: str, parameters: Any) -> list[dict[str, Any]]:
+    return []
+
+
 async def test_what_can_be_measured_is_measured(tmp_path: Path) -> None:
-    run = await run_task(HealthCheck, {"min_free_mb": 0}, data_dir=tmp_path, probe_database={"write_seconds": 0.001})
+    run = await run_task(
+        HealthCheck,
+        {"min_free_mb": 0},
+        data_dir=tmp_path,
+        probe_database={"write_seconds": 0.001},
+        database=nothing_runs,
+    )
     assert run.result is not None and run.result.success
     found = checks(run.result)
     assert {name: check["ok"] for name, check in found.items() if check["measured"]} == {
@@ -23,6 +33,7 @@ async def test_what_can_be_measured_is_measured(tmp_path: Path) -> None:
         "data_folder": True,
         "message_bus": True,
         "database": True,
+        "stuck_executions": True,
         "memory": True,
     }
     assert found["database"]["write_seconds"] == 0.001
@@ -32,7 +43,7 @@ async def test_what_can_be_measured_is_measured(tmp_path: Path) -> None:
 
 
 async def test_what_cannot_be_measured_is_not_claimed() -> None:
-    run = await run_task(HealthCheck, {"min_free_mb": 0})
+    run = await run_task(HealthCheck, {"min_free_mb": 0}, task_id="user.may_not")
     assert run.result is not None and run.result.success
     assert checks(run.result)["database"] == {"measured": False}
     assert "database" not in run.result.message
@@ -68,5 +79,7 @@ async def test_a_check_that_raises_is_a_finding_and_the_others_go_on(tmp_path: P
 
 
 async def test_a_database_that_is_not_well_fails_the_run() -> None:
-    run = await run_task(HealthCheck, {"min_free_mb": 0}, probe_database={"ok": False, "error": "it is locked"})
+    run = await run_task(
+        HealthCheck, {"min_free_mb": 0}, probe_database={"ok": False, "error": "it is locked"}, database=nothing_runs
+    )
     assert run.result == TaskResult.failed("database: it is locked", checks=checks(run.result))
