@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import msgpack
 import structlog
 
+from aico_sched.bus.refusal import TokenBucket
 from aico_sched.clock import Clock
 from aico_sched.departures import Departures
 from aico_sched.intake import Refused, Terms, accept, refused_by_bus
@@ -51,6 +52,11 @@ _COMMAND_FAMILIES = sorted(
 
 _READS = frozenset(topic for topic, command in COMMANDS.items() if not command.mutates) - {names.REGISTRY_RELOAD}
 """Commands that the store does not write into the audit trail by carrying them out."""
+
+REFUSALS_A_SECOND = 50.0
+REFUSALS_AT_ONCE = 200.0
+"""Refusals that are answered and written down where nobody is authenticated: a flood of forged commands must not become
+one of answers and of commits."""
 
 READY_TIMEOUT = 15.0
 FLUSH_TIMEOUT = 2.0
@@ -118,11 +124,14 @@ class BridgeActor(Actor):
         self._said_departed = 0
         self._asked: list[Audit] = []
         self._refused: list[Audit] = []
+        # The hosted broker bounds what it lets through and tells of; nobody else does.
+        foreign = terms.authenticate is not None
+        self._refusals = TokenBucket(REFUSALS_A_SECOND, REFUSALS_AT_ONCE, clock.monotonic()) if foreign else None
         self._stop_by = 0.0
         self._refilled = False
         self._quiet = False
         self._next_activity = 0.0
-        self.figures = {"received": 0, "refused": 0, "replies": 0, "events": 0, "published": 0}
+        self.figures = {"received": 0, "refused": 0, "replies": 0, "events": 0, "published": 0, "unreported": 0}
 
     async def on_start(self) -> None:
         self._endpoint = self._make_endpoint()
@@ -216,8 +225,12 @@ class BridgeActor(Actor):
             self.send(topic, request)
 
     def _refuse(self, topic: str, refused: Refused) -> None:
-        """Say no to the sender, where the message tells who that is, and to the audit trail always."""
+        """Say no to the sender, where the message tells who that is, and to the audit trail; on a bus where anybody
+        may send anything, to so many in a second only."""
         self.figures["refused"] += 1
+        if self._refusals is not None and not self._refusals.take(self.clock.monotonic()):
+            self.figures["unreported"] += 1
+            return
         error = refused.error
         line = Audit(
             self.clock.now_us(), refused.source, refused.role, topic, refused.target, error.code, error.message[:500]

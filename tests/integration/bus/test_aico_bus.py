@@ -163,6 +163,21 @@ async def test_an_event_that_the_service_has_not_signed_is_not_believed(broker: 
             break
 
 
+async def test_a_flood_of_unsigned_commands_is_counted_but_neither_answered_nor_written_down_whole(
+    broker: AicoBroker, tmp_path: Path
+) -> None:
+    service = SchedulerService(settings_on(broker, tmp_path / "data"))
+    async with service, SchedulerClient.discover(tmp_path / "data") as admin, AicoClient(broker, "mallory") as mallory:
+        _, body = mallory.body(names.TASK_LIST, {}, reply_to=mallory.reply_topic)
+        async with asyncio.timeout(30):
+            while (figures := (await admin.stats()).actors["bridge"])["unreported"] < 300:
+                for _ in range(100):
+                    await mallory.publish(names.TASK_LIST, body)
+        page = await admin.audit(source="mallory", limit=1_000)
+        assert len(page.lines) < figures["refused"]
+        assert (await admin.create("user.a", FAR, task_class="demo.echo")).task_id == "user.a"
+
+
 async def test_the_window_and_the_folder_of_the_keys_are_settings(broker: AicoBroker, tmp_path: Path) -> None:
     """A sender whose clock is two seconds off: within the usual window, beyond one of a second."""
     folder = tmp_path / "elsewhere"
