@@ -29,6 +29,7 @@ from aico_sched.store.executions import Executions
 from aico_sched.store.followers import Followers
 from aico_sched.store.history import History
 from aico_sched.store.recovery import Recovery
+from aico_sched.store.retention import HistoryLimits, Retention
 from aico_sched.store.run_commands import RunCommands
 from aico_sched.store.slots import Slots
 from aico_sched.store.strikes import Strikes
@@ -102,9 +103,11 @@ class StoreActor(Maintained):
         heartbeat_interval: float,
         keys: KeyChanges,
         maintenance_timeout: float,
+        history: HistoryLimits,
     ) -> None:
         super().__init__(clock)
         self._keys, self._maintenance_timeout = keys, maintenance_timeout
+        self._history_limits = history
         self._open, self._registry = open_database, registry
         self._defaults, self._boot_id = defaults, boot_id
         self._cache_size = cache_size
@@ -149,6 +152,7 @@ class StoreActor(Maintained):
         self._clock_step = ClockStep(self._unit, self._tasks)
         self._alerts = Alerts(self._unit)
         self._strikes = Strikes(self._unit, self._tasks, self._defaults.strikes, self._alerts.raised)
+        self._retention = Retention(self._unit, self._history_limits)
         self._built = True
         self._unit.begin(self.clock.now_us())
         self._clock_step.look_back()
@@ -218,6 +222,7 @@ class StoreActor(Maintained):
         if self._built and not self._database.suspended:
             self._unit.reset()
             self._clock_step.reset()
+            self._retention.reset()
             self._executions.reset()
             self._alerts.reset()
 
@@ -245,6 +250,7 @@ class StoreActor(Maintained):
             oldest = self._unit.now_us - int(self._message_id_retention * 1_000_000)
             more = self._database.change("trim_seen", (oldest, SEEN_CHUNK)) == SEEN_CHUNK or more
             more = self._unit.audit_trail.trim(self._audit_retention, self._unit.now) or more
+            more = self._retention.step() or more
             if more:
                 # A chunk a turn until it is done, so that trimming keeps up with any rate.
                 self._next_housekeeping = now

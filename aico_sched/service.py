@@ -48,6 +48,7 @@ from aico_sched.wiring import (
     breaker_rules,
     database_keys,
     defaults,
+    history_limits,
     learned_quiet_hours,
     make_environments,
     make_guard,
@@ -274,6 +275,7 @@ class SchedulerService:
                 heartbeat_interval=scheduler.heartbeat_interval,
                 keys=self._database_keys,
                 maintenance_timeout=settings.store.maintenance_timeout,
+                history=history_limits(settings),
             )
 
         def health() -> HealthActor:

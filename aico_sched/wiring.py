@@ -27,6 +27,7 @@ from aico_sched.security.key_sources import GivenByProgram, GivenKey, KeySource,
 from aico_sched.settings import Settings
 from aico_sched.store.connection import Database
 from aico_sched.store.lock import DatabaseLock
+from aico_sched.store.retention import HistoryLimits
 from aico_sched.tasks.agency.background_learning import QUIET_FILE, BackgroundLearning
 from aico_sched.tasks.catalogue import Arranged
 from aico_sched.tasks.registry import BUILTIN_MODULES, TaskRegistry
@@ -132,6 +133,12 @@ def database_keys(settings: Settings, given: GivenKey | None = None) -> KeySourc
         return GivenByProgram(given)
     key_file = settings.store.key_file or settings.data_dir / "keys" / "database.key"
     return source_of(settings.store.key_source, key_file, settings.database_path)
+
+
+def history_limits(settings: Settings) -> HistoryLimits:
+    """How much of the past is kept."""
+    store = settings.store
+    return HistoryLimits(store.history_days, store.history_rows, store.history_mb, store.history_keep)
 
 
 def open_database(settings: Settings, keys: KeySource, held: DatabaseLock | None = None) -> Database:

@@ -181,6 +181,10 @@ class StoreSettings(Section):
     key_source: Literal["auto", "file", "environment", "keyring", "passphrase", "aico"]
     key_file: AnyPath | None
     maintenance_timeout: float = Field(ge=0.01, le=DAY)
+    history_days: float = Field(gt=0, le=36_500)
+    history_rows: int = Field(ge=1, le=1_000_000_000)
+    history_mb: int = Field(ge=1, le=100_000_000)
+    history_keep: int = Field(ge=0, le=1_000)
 
 
 class SandboxSettings(Section):
