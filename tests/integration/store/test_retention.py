@@ -28,8 +28,8 @@ def add(unit: Unit, task_id: str, ages: list[float], status: str = "succeeded") 
     """An ended execution for each age in days."""
     unit.begin(NOW)
     unit.database._raw(
-        "INSERT OR IGNORE INTO scheduled_tasks "
-        "(task_id, task_class, schedule, created_at, updated_at, timezone, anchor, priority, created_by, created_role) VALUES (?, 'demo.echo', '@daily', '', '', 'UTC', '', 0, 'a', 'admin')",
+        "INSERT OR IGNORE INTO scheduled_tasks (task_id, task_class, schedule, created_at, updated_at, timezone, "
+        "anchor, priority, created_by, created_role) VALUES (?, 'x', '@daily', '', '', 'UTC', '', 0, 'a', 'admin')",
         (task_id,),
     )
     names = []
