@@ -16,9 +16,15 @@ from aico_sched.bus.key_watch import KeyWatch
 from aico_sched.bus_wiring import make_broker
 from aico_sched.clock import SystemClock
 from aico_sched.logs import configure_logging, described
+from aico_sched.security.database_key import InvalidDatabaseKey
+from aico_sched.security.key_names import KeyRingError
 from aico_sched.security.keys import KeyRing
 from aico_sched.service import SchedulerService
 from aico_sched.settings import Settings
+from aico_sched.store.errors import StoreError
+
+_EXPECTED = (StoreError, InvalidDatabaseKey, KeyRingError)
+"""Errors whose message tells a person what to do."""
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +65,7 @@ async def _serve(settings: Settings, beside: Beside) -> int:
             async with beside():
                 await service.wait()
     except Exception as error:
-        log.critical("service_failed", **described(error))
+        log.critical("service_failed", **_why(error))
         return 1
     finally:
         asked.cancel()
@@ -72,6 +78,16 @@ def _spare_the_collector() -> None:
     it 60 ms each time. Not inside another program, whose objects are not ours to judge."""
     gc.collect()
     gc.freeze()
+
+
+def _why(error: Exception) -> dict[str, str]:
+    """An error that says itself what to do, in its own words; any other with its traceback."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, _EXPECTED):
+            return {"reason": str(cause)}
+        cause = cause.__cause__
+    return described(error)
 
 
 def run_broker(settings: Settings) -> int:

@@ -190,8 +190,11 @@ class Supervisor:
         crashes.append(now)
         while crashes and crashes[0] < now - self._policy.restart_window:
             crashes.popleft()
+        if self._starting:
+            # Who starts the service is told, once.
+            raise error
         log.error("actor_crashed", actor=cell.name, crashes=len(crashes), **described(error))
-        if self._starting or isinstance(error, self._policy.fatal):
+        if isinstance(error, self._policy.fatal):
             raise error
         if len(crashes) > self._policy.restart_budget:
             raise RestartBudgetSpent(cell.name, len(crashes), self._policy.restart_window) from error
