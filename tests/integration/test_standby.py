@@ -155,3 +155,15 @@ def test_a_lock_that_is_shared_is_free_when_all_have_let_go(tmp_path: Path) -> N
     assert not os.get_inheritable(shared.fileno())
     shared.release()
     DatabaseLock.take(tmp_path / "s.db").release()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_standby_that_is_told_to_stop_does_so_at_once_and_in_order(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    folder = {"paths__data_dir": tmp_path / "data"}
+    held = DatabaseLock.take(tmp_path / "data" / "scheduler.db")
+    async with server(tmp_path, "run", "--standby", **folder) as waiting:
+        assert (await waiting.says("standing_by"))["holder"] == os.getpid()
+        assert await waiting.stop(number) == 0
+    held.release()
