@@ -18,6 +18,7 @@ from aico_sched.quiet import HOUR_US, QuietHours, hour_start
 from aico_sched.tasks.agency.activity_profile import ActivityProfile, CostProfile
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.context import TaskContext
+from aico_sched.topics.commands import Environment
 
 PAGE = 500
 QUIET_FILE = "quiet_hours.json"
@@ -75,6 +76,7 @@ class BackgroundLearning(BaseTask):
 
     name = "agency.background_learning"
     default_schedule = "*/30 * * * *"
+    environment: ClassVar[Environment] = "loop"
     default_options: ClassVar[Mapping[str, Any]] = {"idle_only": True, "timeout": 600}
 
     class Config(BaseModel):

@@ -11,6 +11,7 @@ from aico_sched.tasks.agency.extra import missing
 from aico_sched.tasks.base import BaseTask, TaskResult, TransientError
 from aico_sched.tasks.context import TaskContext
 from aico_sched.tasks.maintenance.vector_optimization import default_vectors
+from aico_sched.topics.commands import Environment
 from aico_sched.worker.worker import Worker, WorkerFailed
 
 BATCH = 20
@@ -24,6 +25,7 @@ class MemoryConsolidation(BaseTask):
 
     name = "agency.memory_consolidation"
     default_schedule = "30 2 * * *"
+    environment: ClassVar[Environment] = "loop"
     default_options: ClassVar[Mapping[str, Any]] = {
         "timeout": 1_800,
         "idle_only": True,

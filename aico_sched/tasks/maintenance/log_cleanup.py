@@ -17,6 +17,7 @@ from aico_sched.data.source import NothingThere
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.context import TaskContext
 from aico_sched.tasks.maintenance.log_rows import LogRows
+from aico_sched.topics.commands import Environment
 
 MEGABYTE = 1024 * 1024
 DAY = 86_400.0
@@ -86,6 +87,7 @@ class LogCleanup(BaseTask):
 
     name = "maintenance.log_cleanup"
     default_schedule = "0 3 * * *"
+    environment: ClassVar[Environment] = "loop"
     default_options: ClassVar[Mapping[str, Any]] = {"timeout": 3_600}
 
     class Config(BaseModel):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from aico_sched.data.chroma import DATABASE, PAGE
 from aico_sched.tasks.base import BaseTask, TaskResult, TransientError
 from aico_sched.tasks.context import TaskContext
+from aico_sched.topics.commands import Environment
 from aico_sched.worker.worker import Worker, WorkerFailed
 
 WORSE = 0.01
@@ -30,6 +31,7 @@ class VectorOptimization(BaseTask):
 
     name = "maintenance.vector_optimization"
     default_schedule = "0 4 * * 0"
+    environment: ClassVar[Environment] = "loop"
     default_options: ClassVar[Mapping[str, Any]] = {
         "timeout": 3_600,
         "idle_only": True,
