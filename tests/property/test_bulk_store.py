@@ -78,6 +78,7 @@ class Effects:
     """Keeps what a turn says."""
 
     def __init__(self) -> None:
+        self.children: dict[str, Any] = {}
         self.sent: list[tuple[str, Any]] = []
         self.replies: list[tuple[str, Any]] = []
 
