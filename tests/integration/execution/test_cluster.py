@@ -110,6 +110,9 @@ async def test_tasks_run_on_a_worker_are_cancelled_there_and_survive_its_loss(
 
 async def test_what_no_worker_has_is_waited_for_and_can_be_cancelled(begin: Any, cluster: str) -> None:
     run = await service(begin, cluster)
+    # The gateway is up before a run has only seconds.
+    await run.client.create("maintenance.places_blocking", FAR)
+    assert (await run.ran("maintenance.places_blocking")).status == "succeeded"
     await run.client.create("maintenance.places", FAR, resources={"QUANTUM": 1}, timeout=3, retry={"max_attempts": 1})
     assert (await run.ran("maintenance.places")).status == "dead"
     assert (await run.events.first(names.EXECUTION_TIMED_OUT)).payload["task_id"] == "maintenance.places"
