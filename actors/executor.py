@@ -16,6 +16,7 @@ from aico_sched.data.source import DataSource
 from aico_sched.execution.attempt import Attempt, GiveUp, broken, ended_unbegun, run_attempt
 from aico_sched.execution.environments import Environments, TaskLoader
 from aico_sched.execution.guard import LoopGuard
+from aico_sched.execution.maintenance import maintainer
 from aico_sched.execution.pauses import Pauses
 from aico_sched.execution.powers import Post, Replies
 from aico_sched.execution.stalls import Stall
@@ -393,9 +394,11 @@ class ExecutorActor(Actor):
             open_data=self._open_data if may & {"database.system", "memory"} else None,
             tell_quiet_hours=tell_quiet_hours if "learning" in may else None,
             alert=alert if "database.system" in may else None,
+            maintain=maintainer(start, attempt.replies, effects.post) if "database.system" in may else None,
             powers=None if self._make_powers is None else self._make_powers(start, attempt.replies, effects.post),
         )
 
+    @handles(names.MAINTENANCE_DONE, BusReply)
     @handles(names.TASK_WRITTEN, BusReply)
     @handles(names.BUS_REPLY, BusReply)
     def replied(self, reply: BusReply) -> None:

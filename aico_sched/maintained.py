@@ -17,7 +17,7 @@ from aico_sched.store.maintenance.process import run_worker
 from aico_sched.store.unit import Unit
 from aico_sched.topics import names
 from aico_sched.topics.errors import CommandError, ErrorCode
-from aico_sched.topics.internal import AlertRaise, MaintenanceAsk, MaintenanceDone, Request, StoreState
+from aico_sched.topics.internal import AlertRaise, BusReply, MaintenanceAsk, Request, StoreState
 
 log = structlog.get_logger(__name__)
 
@@ -215,7 +215,7 @@ class Maintained(Actor):
         elif asked.task is not None:
             task = MaintenanceAsk(*asked.task)
             self._unit.audit(task.task_id, "service", asked.topic, kind, outcome.code, outcome.message)
-            self.send(names.MAINTENANCE_DONE, MaintenanceDone(task.execution_id, task.correlation_id, reply))
+            self.send(names.MAINTENANCE_DONE, BusReply(task.execution_id, task.correlation_id, reply))
         if outcome.result.get("findings") or outcome.result.get("error_type") == "StoreCorrupt":
             self._report_damage(outcome.result.get("findings") or [outcome.message])
         elif kind == "check" and outcome.code == "ok":

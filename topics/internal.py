@@ -398,21 +398,13 @@ class StoreState(NamedTuple):
 
 
 class MaintenanceAsk(NamedTuple):
-    """Executor → store: a system task asks for work on the whole database; answered with `MaintenanceDone`."""
+    """Executor → store: a system task asks for work on the whole database; answered with a `BusReply`."""
 
     execution_id: str
     correlation_id: str
     task_id: str
     kind: str
     options: dict[str, Any]
-
-
-class MaintenanceDone(NamedTuple):
-    """Store → executor: what came of it, `{ok: …}` as in a reply to a command."""
-
-    execution_id: str
-    correlation_id: str
-    reply: dict[str, Any]
 
 
 class Heartbeat(NamedTuple):

@@ -49,7 +49,8 @@ class TaskPorts:
     `open_data` opens AICO's data for the length of a block; None for tasks that may not see it. `tell_quiet_hours`
     hands the scheduler a prediction, or None to take it back; None for tasks that may not. `alert` raises or resolves
     an alert (key, severity, message, details, resolved); None for tasks that are not the system's. `powers` are what
-    else a run may do; None where there is no service.
+    else a run may do; None where there is no service. `maintain` has the store work on the whole database; None for
+    tasks that may not.
     """
 
     clock: Clock
@@ -62,6 +63,7 @@ class TaskPorts:
     tell_quiet_hours: Callable[[QuietHours | None], None] | None = None
     alert: Callable[[str, str, str, dict[str, Any], bool], None] | None = None
     powers: Powers | None = None
+    maintain: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]] | None = None
 
 
 def public_topic(topic: str) -> str:
@@ -350,6 +352,13 @@ class TaskContext(Generic[ConfigT]):
         if not path.is_relative_to(self.data_dir.resolve()):
             self._require("files.system", f"open {path}")
         return await anyio.open_file(path, mode, **options)  # type: ignore[call-overload]
+
+    async def maintain(self, kind: str, **options: Any) -> dict[str, Any]:
+        """Have the store work on the whole database (`vacuum`, `check`, `backup`, `rekey`); returns what the command of
+        that name does. Raises PermissionError for a task that is no system task."""
+        if self._ports.maintain is None:
+            raise PermissionError(f"{self.task_id} may not work on the service's database")
+        return await self._ports.maintain(kind, options)
 
     async def sleep(self, seconds: float) -> None:
         """Wait on the service's clock. A checkpoint too."""

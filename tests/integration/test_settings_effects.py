@@ -93,6 +93,7 @@ ELSEWHERE = {
     "store.maintenance_timeout": "store/test_maintenance.py",
     "data.database": "data/test_access.py",
     "data.key_file": "data/test_access.py",
+    "tasks.maintenance.database_vacuum": "store/test_vacuum_task.py",
     "tasks.maintenance.vector_optimization": "vectors/test_optimization.py",
     "tasks.agency.background_learning": "unit/agency/test_background_learning.py",
     "tasks.agency.memory_consolidation": "memory/test_consolidation.py",

@@ -1,0 +1,39 @@
+"""Keeps the scheduler's own database small: gives its free pages back to the disk."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aico_sched.tasks.base import BaseTask, TaskResult
+from aico_sched.tasks.context import TaskContext
+
+MEGABYTE = 1024 * 1024
+
+
+class DatabaseVacuum(BaseTask):
+    """Gives free pages of the database back: in small steps where few are free, else by rewriting it."""
+
+    name = "maintenance.database_vacuum"
+    default_schedule = "30 4 * * 0"
+    default_options: ClassVar[Mapping[str, Any]] = {"timeout": 3_600, "low_activity": True, "max_defer": 72_000}
+
+    class Config(BaseModel):
+        model_config = ConfigDict(frozen=True, extra="forbid")
+
+        threshold: float = Field(default=0.25, ge=0, le=1, description="free share from which the file is rewritten")
+        mode: Literal["auto", "full", "incremental"] = "auto"
+        check: bool = Field(default=True, description="read every page first, and leave a damaged file alone")
+
+    async def execute(self, context: TaskContext[Config]) -> TaskResult:
+        """Commands wait while the file is read or rewritten. Cut short anywhere it has changed nothing."""
+        config = context.config
+        if config.check:
+            await context.progress(0.0, "checking every page")
+            found = await context.maintain("check")
+            if not found["ok"]:
+                return TaskResult.failed("the database is damaged; restore a backup", findings=found["findings"])
+        await context.progress(0.3, "vacuum")
+        found = await context.maintain("vacuum", mode=config.mode, threshold=config.threshold)
+        freed, left = found["bytes_freed"] / MEGABYTE, found["bytes_after"] / MEGABYTE
+        return TaskResult.ok(f"{found['mode']} vacuum freed {freed:.1f} MiB, {left:.1f} MiB are left", **found)
