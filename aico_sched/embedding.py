@@ -11,9 +11,8 @@ from typing import Any, Protocol
 
 from aico_sched.service import SchedulerService
 from aico_sched.settings import Settings
+from aico_sched.settings.layers import sections
 from aico_sched.store.connection import Database
-
-SECTIONS = ("scheduler", "tasks", "bus", "store", "data", "web", "paths")
 
 _PORT = re.compile(r"(?P<scheme>tcp://)?(?P<host>\*|\[[^\]]+\]|[^:/]+)(:(?P<publish>\d+))?(,(?P<subscribe>\d+))?")
 _AICO_PUBLISH, _AICO_SUBSCRIBE = 5555, 5556
@@ -40,8 +39,8 @@ class InvalidBusHost(ValueError):
 class TaskScheduler:
     """A scheduler for a program that has its own configuration, bus and database.
 
-    `config_manager` is anything with `get(key, default)`; its sections `scheduler`, `tasks`, `bus`, `store`, `data`,
-    `web` and `paths`, at the top or under `core.`, are laid over the defaults. A bus that is given is joined, by its
+    `config_manager` is anything with `get(key, default)`; its sections of the names in `config/defaults/core.yaml`, at
+    the top or under `core.`, are laid over the defaults. A bus that is given is joined, by its
     address (`tcp://HOST:PUB,SUB`, or `tcp://HOST` with AICO's ports) or by an object with `pub_port` and `sub_port`;
     without one a bus is hosted. A libSQL connection that is given is borrowed: the scheduler keeps its tables there and
     never closes it; without one it has a database file of its own.
@@ -71,7 +70,7 @@ def sections_of(config_manager: ConfigManager | None) -> dict[str, Any]:
     if config_manager is None:
         return {}
     found = {}
-    for section in SECTIONS:
+    for section in sections():
         value = config_manager.get(f"core.{section}") or config_manager.get(section)
         if isinstance(value, Mapping) and value:
             found[section] = dict(value)

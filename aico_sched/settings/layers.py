@@ -13,7 +13,6 @@ import yaml
 from aico_sched.settings.errors import ConfigurationError
 
 PREFIX = "AICO_SCHED_"
-SECTIONS = ("scheduler", "bus", "store", "data", "web", "paths", "tasks")
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "": None}
 
 Layer = dict[str, Any]
@@ -43,6 +42,11 @@ def defaults() -> Layer:
     return deepcopy(_parsed_defaults())
 
 
+def sections() -> tuple[str, ...]:
+    """The names of all sections: those of the defaults, which have every key."""
+    return tuple(_parsed_defaults())
+
+
 def from_file(path: Path) -> Layer:
     """The sections in a user's file. AICO's own forms are taken too: everything under a root `core:`, or under
     `core.scheduler`. Raises ConfigurationError for a file that cannot be read or is not YAML."""
@@ -58,7 +62,7 @@ def from_file(path: Path) -> Layer:
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
-        raise ConfigurationError("settings", loaded, f"a mapping of the sections {', '.join(SECTIONS)}", str(path))
+        raise ConfigurationError("settings", loaded, f"a mapping of the sections {', '.join(sections())}", str(path))
     return unnested(loaded)
 
 
@@ -69,10 +73,10 @@ def unnested(loaded: Layer) -> Layer:
     core = loaded.pop("core", None)
     if not isinstance(core, dict):
         return loaded
-    found = {key: value for key, value in core.items() if key in SECTIONS}
+    found = {key: value for key, value in core.items() if key in sections()}
     scheduler = found.get("scheduler")
-    if isinstance(scheduler, dict) and any(isinstance(scheduler.get(key), dict) for key in SECTIONS):
-        lifted = {key: scheduler.pop(key) for key in SECTIONS if isinstance(scheduler.get(key), dict)}
+    if isinstance(scheduler, dict) and any(isinstance(scheduler.get(key), dict) for key in sections()):
+        lifted = {key: scheduler.pop(key) for key in sections() if isinstance(scheduler.get(key), dict)}
         found = merge(found, lifted)
     return merge(found, loaded)
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from aico_sched.paths import default_config_dir, default_data_dir
 from aico_sched.settings import ConfigurationError, Settings
-from aico_sched.settings.layers import merge
+from aico_sched.settings.layers import merge, sections
 
 
 @pytest.fixture
@@ -150,3 +151,12 @@ def test_paths_are_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.chdir(tmp_path)
     settings = Settings.load(environ={}, paths={"data_dir": "~/x"}, store={"path": "y.db"})
     assert (settings.data_dir, settings.database_path) == (tmp_path / "x", tmp_path / "y.db")
+
+
+@pytest.mark.parametrize("section", Settings.model_fields)
+def test_every_section_is_found_under_aicos_core(section: str, tmp_path: Path, environ: dict[str, str]) -> None:
+    assert section in sections()
+    file = tmp_path / "core.yaml"
+    file.write_text(yaml.safe_dump({"core": {section: {"no_such_key": 1}}}))
+    with pytest.raises(ConfigurationError, match=rf"{section}\.no_such_key"):
+        Settings.load(file, environ)
