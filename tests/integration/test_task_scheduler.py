@@ -50,12 +50,13 @@ async def test_it_joins_the_bus_and_borrows_the_database(tmp_path: Path, bus: Bu
     configuration = Configuration(
         scheduler={"max_cpu_percent": 100, "max_memory_percent": 100},
         paths={"data_dir": str(tmp_path / "data")},
+        bus={"unsigned_role": "module"},
     )
     scheduler = TaskScheduler(configuration, str(bus), connection)
     async with asyncio.timeout(60):
         await scheduler.start()
         try:
-            async with SchedulerClient(bus, name="conversation-engine") as client:
+            async with SchedulerClient(bus, name="conversation-engine", codec="aico") as client:
                 view = await client.create("user.hello", "@daily", task_class="demo.echo")
                 started = await client.trigger("user.hello")
                 ended = await client.wait(started.execution_id)
