@@ -57,6 +57,8 @@ class ChildProcess:
     @classmethod
     def start(cls, environment: Mapping[str, str]) -> "ChildProcess":
         """Start one; it takes a while until it can read its job, which may be sent at once. Raises OSError."""
+        if not hasattr(os, "pidfd_open"):
+            raise OSError("runs in processes of their own need Linux 5.3; set sandbox.enabled to false to do without")
         ours, theirs = socket.socketpair()
         try:
             readable, writable = os.pipe2(os.O_CLOEXEC)

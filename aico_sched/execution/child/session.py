@@ -54,13 +54,15 @@ class Session:
         self._child, self._context, self._begun = child, context, begun
         self._data = None if context is None else ServedData(context)
         self._calls: set[asyncio.Task[None]] = set()
-        self._has_begun = False
+        self._has_begun = self._cancelled = False
         self._room = asyncio.Semaphore(MAX_CALLS)
         self._writer: asyncio.StreamWriter | None = None
 
     async def run(self, job: Job | CallFunction) -> Returned | Raised | None:
         """Send the job and return the last message, None if the child ended without one. Raises `ProtocolError`."""
         reader, self._writer = await self._child.connect()
+        if self._cancelled:
+            return None
         self._send(job)
         try:
             return await self._converse(reader)
@@ -75,7 +77,8 @@ class Session:
                 await self._data.close()
 
     def cancel(self, reason: str) -> None:
-        """Ask the run to end in order."""
+        """Ask the run to end in order; one that has not begun never does."""
+        self._cancelled = True
         if self._writer is not None:
             self._send(Cancel(reason=reason))
 

@@ -301,3 +301,41 @@ async def test_a_child_that_died_while_it_waited_is_replaced(here: Bench) -> Non
     os.kill(spare.pid, signal.SIGKILL)
     await spare.ended
     assert (await here.run("return {}")).success
+
+
+async def test_a_run_that_is_cancelled_at_once_never_begins(here: Bench) -> None:
+    running = asyncio.create_task(here.run("Path(context.data_dir, 'begun').touch()"))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not (here.data / "user.task" / "begun").exists()
+
+
+async def test_a_blocking_task_has_its_thread_in_the_child(here: Bench) -> None:
+    head = (
+        "import os, threading\nfrom aico_sched.tasks.blocking import BlockingTask\n"
+        "class Task(BlockingTask):\n    name = 'user.task'\n    def run(self, context):\n"
+    )
+    body = "context.progress(0.5)\nreturn {'main': threading.current_thread() is threading.main_thread()}"
+    result = await here.runner.run(here.job(body, head=head))
+    assert result.data == {"main": False}
+    assert [each["fraction"] for each in here.progress] == [0.5]
+
+
+async def open_files() -> list[str]:
+    """What this process has open, once the loop has closed what it was told to close."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return sorted(str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink())
+
+
+async def test_nothing_is_left_open_by_a_run(here: Bench) -> None:
+    await here.run("return {}")
+    await here.runner.close()
+    before = await open_files()
+    for _ in range(3):
+        await here.run("return {}")
+    await failure(here, "os._exit(1)")
+    await here.runner.close()
+    assert len(await open_files()) <= len(before)
