@@ -75,7 +75,7 @@ class Remembered:
             found[listed.name] = dict(zip(rows["ids"], rows["metadatas"], strict=True))
         return found
 
-    def answers(self, count: int, seed: int, k: int = 2) -> float:
+    def answers(self, count: int, seed: int, k: int = 5) -> float:
         """The share of questions, each near one memory, whose fact is among the first `k` answers of the working and
         the long-term memory together."""
         rows, rng = facts(count, seed), np.random.default_rng(seed + 1)
