@@ -29,6 +29,10 @@ __all__ = ["Cell", "Fault", "TryAgain", "stop_message"]
 log = structlog.get_logger(__name__)
 
 START_TIMEOUT = 30.0
+TOGETHER = 32
+"""Messages that one call of a handler gets at the most: a turn looks at its budget between two calls, and what a call
+gains by more of them is little."""
+
 END_TIMEOUT = 10.0
 """Seconds for an instance to release what it holds, and for cancelled child tasks to end."""
 
@@ -251,7 +255,7 @@ class Cell:
         topic, end = batch[start][0], start + 1
         handler = self.kind.handlers.get(topic)
         if handler is not None and handler.gathered:
-            while end < len(batch) and batch[end][0] == topic:
+            while end < min(len(batch), start + TOGETHER) and batch[end][0] == topic:
                 end += 1
         return end - start
 

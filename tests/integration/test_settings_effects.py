@@ -266,7 +266,7 @@ async def class_names(run: Running) -> dict[str, str]:
 @shows("scheduler.auto_discover")
 async def test_without_discovery_there_are_only_the_generic_classes(start: Any) -> None:
     run = await start(scheduler__auto_discover=False)
-    assert {name.partition(".")[0] for name in await class_names(run)} == {"bus", "demo"}
+    assert {name.partition(".")[0] for name in await class_names(run)} == {"bus", "demo", "notify"}
     assert (await run.client.list()).tasks == []
 
 
