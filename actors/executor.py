@@ -366,13 +366,15 @@ class ExecutorActor(Actor):
             finally:
                 del attempt.replies[correlation_id]
 
-        guarded = self._guard.gate.passed if start.environment in ("auto", "loop") else _unheld
+        gate, on_loop = self._guard.gate, start.environment in ("auto", "loop")
 
         def paused() -> None:
             effects.post(names.ATTEMPT_PAUSED, Empty())
 
         async def hold() -> None:
-            await guarded()
+            if on_loop and not gate.is_open:
+                with self._pauses.uncharged(attempt):
+                    await gate.passed()
             if start.idle_only:
                 await self._pauses.passed(attempt, paused)
 
@@ -437,10 +439,6 @@ def _end(child: Child, reason: str) -> None:
     insist: Callable[[], None] | None = child.info.insist
     if insist is not None:
         insist()
-
-
-async def _unheld() -> None:
-    """For runs that do not harm the loop."""
 
 
 def _resolve(future: "asyncio.Future[dict[str, Any]]", payload: dict[str, Any]) -> None:

@@ -251,7 +251,7 @@ class SchedulerService:
         boot_id = f"{clock.now_us():014x}{secrets.token_hex(3)}"
         arrangements = Arrangements(settings)
         guard = make_guard(settings, STOP_ORDER, real_time=isinstance(clock, SystemClock))
-        pauses = Pauses(clock, scheduler.longest_pause)
+        pauses = Pauses(scheduler.longest_pause)
         environments = self._environments = make_environments(settings, guard.watch)
         powers = self._powers = PowerSource(
             settings, clock, environments.runner("process"), own_database=self._own_store

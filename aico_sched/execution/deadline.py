@@ -1,7 +1,8 @@
 """The time one attempt may take: as `asyncio.timeout`, on the service's clock, and it can stand still."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -41,6 +42,17 @@ class Deadline:
         if self._timer is None and not self._limit.expired():
             self._due = self._clock.monotonic() + max(0.0, self._left)
             self._timer = self._clock.call_at(self._due, self._expire)
+
+    @contextmanager
+    def standing_still(self, longest: float) -> Iterator[None]:
+        """Let the time stand still inside the block, for `longest` seconds at most: then it goes on."""
+        self.pause()
+        timer = self._clock.call_at(self._clock.monotonic() + longest, self.go_on)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self.go_on()
 
     def expired(self) -> bool:
         """Whether the time ran out, also when the code inside swallowed the cancellation."""

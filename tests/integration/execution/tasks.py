@@ -146,6 +146,23 @@ class Counts(BaseTask):
             spot.count += 1
 
 
+class IsHeld(BaseTask):
+    """Passes checkpoints until one has held it, and says for how long."""
+
+    name = "maintenance.is_held"
+    Config = AtSpot
+
+    async def execute(self, context: TaskContext[AtSpot]) -> dict[str, float]:
+        Spot.of(context.config.spot).reached.set()
+        held = 0.0
+        while held < context.config.seconds:
+            before = context.monotonic()
+            await context.checkpoint()
+            held = context.monotonic() - before
+            await asyncio.sleep(0.01)
+        return {"held": held}
+
+
 class Nice(BaseTask):
     """Says with what priority it runs."""
 

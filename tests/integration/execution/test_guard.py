@@ -195,3 +195,15 @@ async def test_a_burst_of_small_steps_is_no_overload(begin: Any) -> None:
         assert (await run.finished(one)).status == "succeeded"
     assert run.events.of(names.BREAKER) == []
     assert run.events.of(names.ALERT) == []
+
+
+async def test_what_a_run_holds_for_an_open_breaker_is_not_charged_to_its_timeout(begin: Any, spot: Spot) -> None:
+    run = await begin(execution__breaker_open_time=4)
+    config = {"spot": "here", "seconds": 2.0}
+    await run.client.create("maintenance.is_held", FAR, config=config, timeout=3, retry={"max_attempts": 1})
+    await run.client.create(BLOCKS, FAR, config={"seconds": 0.3})
+    held = (await run.client.trigger("maintenance.is_held")).execution_id
+    await run.client.trigger(BLOCKS)
+    done = await run.finished(held)
+    assert (done.status, done.error_message) == ("succeeded", None)
+    assert done.result["data"]["held"] > 3
