@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, TypeVar
 
+from aico_sched import outside
 from aico_sched.clock import Flexible, Timeout
 
 SECOND = 1_000_000
@@ -20,6 +21,9 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REST = 60.0
 _STALL = 0.05
+_GLANCE = 0.001
+"""Real seconds between two looks at work in other processes."""
+
 _SLACK = 64
 
 Result = TypeVar("Result")
@@ -48,7 +52,8 @@ class VirtualClock:
 
     `play` is how many seconds late what is not urgent may come (heartbeats, housekeeping, the look at the clock), so
     that idle hours cost nothing; with 0 everything comes on the dot. What `watch` names holds time up until it says
-    that it has come to rest. Real threads, processes and sockets are not waited for: await what they do, then advance.
+    that it has come to rest, and so do processes that the service waits for (a task's queries, its own maintenance).
+    Real threads and sockets are not waited for: await what they do, then advance.
     All methods belong on one running loop, asyncio's own.
     """
 
@@ -200,6 +205,9 @@ class VirtualClock:
             await asyncio.sleep(0)
             if ready:
                 stalled_since, rests = 0.0, 0
+            elif outside.under_way():
+                stalled_since, rests = 0.0, 0
+                await asyncio.sleep(_GLANCE)
             elif any(busy() for busy in self._busy):
                 stalled_since = stalled_since or time.monotonic()
                 rests = 2 if time.monotonic() - stalled_since > _STALL else 0

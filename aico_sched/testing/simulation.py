@@ -1,5 +1,6 @@
 """A whole service in virtual time, for tests of schedules: nothing sleeps, no port is opened."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from aico_sched.data.source import DataSource
 from aico_sched.host import HostSample
 from aico_sched.service import SchedulerService
 from aico_sched.settings import Settings
+from aico_sched.settings.layers import defaults
 from aico_sched.testing.bus import MemoryBus
 from aico_sched.testing.clock import START, VirtualClock
 from aico_sched.testing.source import MemorySource
@@ -30,6 +32,19 @@ class CalmHost:
         return self.sample_now
 
 
+def _system_tasks() -> list[str]:
+    """The settings that switch the tasks which come with the service on and off."""
+    tasks = defaults()["tasks"]
+    return [f"tasks__{category}__{name}__enabled" for category, named in tasks.items() for name in named]
+
+
+def _mentions(settings: Mapping[str, Any], key: str) -> bool:
+    """Whether the task of that switch is arranged by `settings`."""
+    _, category, name, _ = key.split("__")
+    nested = settings.get("tasks", {}).get(category, {})
+    return name in nested or any(given.startswith(f"tasks__{category}__{name}") for given in settings)
+
+
 class Simulation:
     """The real service with its real database, on a `VirtualClock` and a `MemoryBus`.
 
@@ -42,7 +57,9 @@ class Simulation:
     User tasks run without a sandbox: a process has no virtual time.
 
     `folder` keeps database and keys, so that `restart` finds what was there. `settings` are those of `Settings.load`,
-    such as `scheduler__task_modules=["my_tasks"]`. The client may do all (`role`). `play` is `VirtualClock`'s.
+    such as `scheduler__task_modules=["my_tasks"]`. The client may do all (`role`). `play` is `VirtualClock`'s. Without
+    `system_tasks` those that come with the service are disabled, unless `settings` arrange them: some work in processes,
+    whose real seconds would be most of a simulated week.
     `data` is what `context.data()` opens in tasks that may see AICO's data; without it there is none.
     """
 
@@ -54,6 +71,7 @@ class Simulation:
         play: float = 3_600.0,
         role: str = "admin",
         data: DataSource | None = None,
+        system_tasks: bool = False,
         **settings: Any,
     ) -> None:
         self.clock = VirtualClock(start, play=play)
@@ -62,6 +80,8 @@ class Simulation:
         source = MemorySource() if data is None else data
         self._open_data = lambda: nullcontext(source)
         values = {"store__synchronous": "normal", "scheduler__timezone": "UTC", "sandbox__enabled": False, **settings}
+        if not system_tasks:
+            values |= {key: False for key in _system_tasks() if not _mentions(settings, key)}
         self.settings = Settings.load(environ={"AICO_SCHED_DATA_DIR": str(folder)}, **values)
         self.service = self._service()
         self.client = self._client()

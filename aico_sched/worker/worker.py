@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
+from aico_sched.outside import waiting
 from aico_sched.worker.frames import LENGTH, length_of, pack, unpack
 
 _END_GRACE = 2.0
@@ -45,7 +46,8 @@ class Worker:
         """A child in which `factory` ("module:callable") was called with `arguments`, plain data that may hold
         secrets: they go through the pipe, not through the command line. Raises `WorkerFailed` with what it raised.
         """
-        worker = cls(await _started())
+        with waiting():
+            worker = cls(await _started())
         try:
             await worker._exchange({"factory": factory, "arguments": arguments, "nice": nice})
             yield worker
@@ -62,10 +64,11 @@ class Worker:
         assert process.stdin is not None and process.stdout is not None
         whole = False
         try:
-            process.stdin.write(pack(request))
-            await process.stdin.drain()
-            head = await process.stdout.readexactly(LENGTH.size)
-            answer = unpack(await process.stdout.readexactly(length_of(head)))
+            with waiting():
+                process.stdin.write(pack(request))
+                await process.stdin.drain()
+                head = await process.stdout.readexactly(LENGTH.size)
+                answer = unpack(await process.stdout.readexactly(length_of(head)))
             whole = True
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise WorkerDied(await process.wait()) from error
@@ -88,8 +91,9 @@ class Worker:
         assert process.stdin is not None
         process.stdin.close()
         try:
-            async with asyncio.timeout(_END_GRACE):
-                await process.wait()
+            with waiting():
+                async with asyncio.timeout(_END_GRACE):
+                    await process.wait()
         except TimeoutError:
             pass
         finally:

@@ -28,6 +28,7 @@ from aico_sched.execution.sandbox import data_folder, folder_watch
 from aico_sched.execution.sandbox.policy import Limits, Policy
 from aico_sched.execution.sandbox.readable import code_paths
 from aico_sched.json_text import decoded
+from aico_sched.outside import waiting
 from aico_sched.tasks.base import EmptyConfig, TaskResult
 from aico_sched.tasks.context import TaskContext
 from aico_sched.tasks.discovery import FoundClass
@@ -94,7 +95,8 @@ class ProcessRunner:
             raise SandboxUnavailable(f"no process could be started: {error}") from error
         child.output.context = {"task_id": job.start.task_id, "execution_id": job.start.execution_id}
         run = _Run(child, job, limits, policy, self._reached, self._grace)
-        return await run.result(order)
+        with waiting():
+            return await run.result(order)
 
     async def _policy(self, job: Job, found: FoundClass) -> Policy | None:
         rules = self._rules

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from aico_sched.outside import waiting
 from aico_sched.store.maintenance.job import Job, Outcome, Target
 
 log = structlog.get_logger(__name__)
@@ -23,7 +24,8 @@ async def run_worker(job: Job, target: Target, timeout: float, news: Callable[[]
     of progress. Whatever happens, the worker has ended when this returns."""
     try:
         async with asyncio.timeout(timeout):
-            job.outcome = await _work(job, target, news)
+            with waiting():
+                job.outcome = await _work(job, target, news)
     except TimeoutError:
         message = f"it took longer than store.maintenance_timeout ({timeout:g} s) and was ended; nothing was changed"
         job.outcome = Outcome("unavailable", message)

@@ -15,7 +15,7 @@ from aico_sched.client import SchedulerClient
 from aico_sched.schedule import format_rfc3339, parse_rfc3339
 from aico_sched.service import SchedulerService
 from aico_sched.settings import Settings
-from aico_sched.testing import MemoryBus
+from aico_sched.testing import MemoryBus, Simulation
 from aico_sched.testing.simulation import CalmHost
 
 VICTIM = Path(__file__).with_name("victim.py")
@@ -69,3 +69,11 @@ def test_a_kill_between_claim_and_end_runs_the_slot_once_more_and_no_lock_is_lef
 def run_victim(folder: Path, when: str, schedule: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, str(VICTIM), str(folder), when, schedule]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env=dict(os.environ), check=False)
+
+
+async def test_the_services_own_checks_end_well_in_simulated_time(tmp_path: Path) -> None:
+    async with Simulation(tmp_path, system_tasks=True) as simulation:
+        await simulation.clock.advance(3_600)
+        page = await simulation.client.executions(task_id="maintenance.health_check")
+        assert {run.status for run in page.executions} == {"succeeded"}
+        assert len(page.executions) == 12

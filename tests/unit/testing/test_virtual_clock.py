@@ -1,10 +1,12 @@
 """The virtual clock: timers in order and on time, steps, deadlines, and coming to rest."""
 
 import asyncio
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from aico_sched import outside
 from aico_sched.clock import Flexible
 from aico_sched.testing import VirtualClock
 
@@ -138,3 +140,24 @@ async def test_many_cancelled_timers_leave_no_trace() -> None:
     for _ in range(10_000):
         clock.call_at(1_000_000.0, lambda: None).cancel()
     assert len(clock._timers) < 200
+
+
+async def test_time_waits_for_what_other_processes_do() -> None:
+    """A simulated hour is shorter than the start of a process: its answer still comes first."""
+    clock, order = VirtualClock(START), list[str]()
+
+    async def elsewhere() -> None:
+        with outside.waiting():
+            process = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+            await process.wait()
+        order.append("the process")
+
+    async def later() -> None:
+        await clock.sleep(3_600)
+        order.append("an hour later")
+
+    tasks = [asyncio.create_task(elsewhere()), asyncio.create_task(later())]
+    await clock.advance(7_200)
+    await asyncio.gather(*tasks)
+    assert order == ["the process", "an hour later"]
+    assert not outside.under_way()
