@@ -58,8 +58,8 @@ class Simulation:
 
     `folder` keeps database and keys, so that `restart` finds what was there. `settings` are those of `Settings.load`,
     such as `scheduler__task_modules=["my_tasks"]`. The client may do all (`role`). `play` is `VirtualClock`'s. Without
-    `system_tasks` those that come with the service are disabled, unless `settings` arrange them: some work in processes,
-    whose real seconds would be most of a simulated week.
+    `system_tasks` those that come with the service are disabled, unless `settings` arrange them: some work in
+    processes, whose real seconds would be most of a simulated week.
     `data` is what `context.data()` opens in tasks that may see AICO's data; without it there is none.
     """
 
