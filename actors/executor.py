@@ -398,6 +398,7 @@ class ExecutorActor(Actor):
             alert=alert if "database.system" in may else None,
             maintain=maintainer(start, attempt.replies, effects.post) if "database.system" in may else None,
             powers=None if self._make_powers is None else self._make_powers(start, attempt.replies, effects.post),
+            log_line=attempt.logs.add,
         )
 
     @handles(names.MAINTENANCE_DONE, BusReply)

@@ -173,7 +173,7 @@ class AttemptsStart(NamedTuple):
 
 class AttemptEnd(NamedTuple):
     """How an attempt ended. `retry_at_us` is 0 when it is not to be retried; `result` is JSON text; `usage` is what it
-    used, as `execution.environments.Job` has it."""
+    used, as `execution.environments.Job` has it; `logs` are lines it has logged, as `views.AttemptLogs`."""
 
     execution_id: str
     attempt: int
@@ -187,6 +187,7 @@ class AttemptEnd(NamedTuple):
     retry_at_us: int
     reason: str | None
     usage: dict[str, Any] | None = None
+    logs: dict[str, Any] | None = None
 
 
 class AttemptsEnded(NamedTuple):

@@ -32,3 +32,14 @@ MAX_RESULT_BYTES: Final = 64 * 1024
 
 MAX_ERROR_CHARS: Final = 16 * 1024
 """An error message or traceback; a longer one keeps its end."""
+
+MAX_LOG_LINES: Final = 100
+MAX_LOG_CHARS: Final = 500
+MAX_LOG_FIELD_CHARS: Final = 1_000
+MAX_LOG_FIELDS: Final = 20
+MAX_LOG_BYTES: Final = 32 * 1024
+"""Lines kept of what an attempt logs, the newest; characters of a line's message and of its fields as JSON; bytes of
+all its lines."""
+
+MAX_SHOWN_LOG_BYTES: Final = 48 * 1024
+"""Lines of all attempts of an execution in one answer, the newest attempt's first."""

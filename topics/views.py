@@ -59,6 +59,22 @@ class TaskPage(Payload):
     next_cursor: str | None
 
 
+class LogLine(Payload):
+    """A line a task has logged. Values under a secret's name are hidden."""
+
+    at: str
+    level: Literal["info", "warning", "error", "critical"]
+    message: str
+    fields: dict[str, JsonValue]
+
+
+class AttemptLogs(Payload):
+    """What an attempt has logged through its context: the newest lines."""
+
+    lines: list[LogLine]
+    dropped: int = Field(description="lines before these, which are not kept")
+
+
 class AttemptView(Payload):
     """One try at an execution. `error_type` is the exception's qualified name."""
 
@@ -70,6 +86,7 @@ class AttemptView(Payload):
     error_message: str | None
     traceback: str | None
     usage: Usage | None = None
+    logs: AttemptLogs | None = None
 
 
 class ExecutionView(Payload):

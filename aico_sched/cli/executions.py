@@ -39,7 +39,9 @@ async def logs(
     status: Annotated[str | None, typer.Option(help="Only executions in this state.")] = None,
     since: Annotated[str | None, typer.Option(metavar="RFC3339", help="Only from this time on.")] = None,
     until: Annotated[str | None, typer.Option(metavar="RFC3339", help="Only up to this time.")] = None,
-    attempts: Annotated[bool, typer.Option("--attempts", help="With every attempt and its error.")] = False,
+    attempts: Annotated[
+        bool, typer.Option("--attempts", help="With every attempt, its error and what it logged.")
+    ] = False,
     number: Annotated[int, typer.Option("-n", "--number", min=1, max=1_000, help="So many, the newest.")] = 20,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what happens from now on.")] = False,
 ) -> None:
@@ -82,8 +84,20 @@ def _show_attempt(on: Session, execution_id: str, attempt: dict[str, Any]) -> No
     on.out.line(f"{execution_id} attempt {attempt['attempt']} {when} {attempt['outcome']} {error}".rstrip())
     if attempt.get("usage"):
         on.out.line(f"  {pairs(attempt['usage'])}")
+    _show_lines(on, attempt.get("logs"))
     if attempt["traceback"]:
         on.out.line(attempt["traceback"].rstrip())
+
+
+def _show_lines(on: Session, logs: dict[str, Any] | None) -> None:
+    """What the attempt has logged."""
+    if logs is None:
+        return
+    if logs["dropped"]:
+        on.out.line(f"  … {logs['dropped']} earlier lines are not kept")
+    for line in logs["lines"]:
+        fields = f"  {pairs(line['fields'])}" if line["fields"] else ""
+        on.out.line(f"  {local_time(line['at'], 'milliseconds')} {line['level']:<8} {line['message']}{fields}")
 
 
 @online(dead, "list")
@@ -107,7 +121,7 @@ async def list_dead(
 
 @online(dead)
 async def show(on: Session, execution_id: ExecutionId) -> None:
-    """Show one: what it ran with, and every attempt's error and traceback."""
+    """Show one: what it ran with, and every attempt's error, traceback and what it logged."""
     found = (await on.request(names.DEAD_LIST, execution_id=execution_id, limit=1))["dead"]
     if not found:
         raise Failure("execution_not_found", f"there is no dead letter {execution_id}")

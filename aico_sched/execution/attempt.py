@@ -20,6 +20,7 @@ from aico_sched.json_text import compact, decoded
 from aico_sched.security import permissions
 from aico_sched.tasks.base import PermanentError, TaskResult
 from aico_sched.tasks.context import TaskPorts
+from aico_sched.tasks.run_log import RunLog
 from aico_sched.topics import limits
 from aico_sched.topics.envelope import check_portable
 from aico_sched.topics.internal import AttemptEnd, AttemptStart
@@ -36,7 +37,7 @@ class Attempt:
     """An attempt as the executor remembers it; `begun` is false while it waits for a place. `end_as` is set when
     somebody asked for its end: (outcome, reason). `replies` are what its requests wait for, by correlation id.
     `insist`, while it runs, is to be called along with the cancellation that asks for its end; `deadline` is when it
-    ends by itself."""
+    ends by itself; `logs` are the lines it has logged."""
 
     start: AttemptStart
     begun: bool = False
@@ -44,6 +45,7 @@ class Attempt:
     replies: dict[str, "asyncio.Future[dict[str, Any]]"] = field(default_factory=dict)
     insist: Callable[[], None] | None = None
     deadline: Deadline | None = None
+    logs: RunLog = field(default_factory=RunLog)
 
 
 class TaskFailed(Exception):
@@ -63,7 +65,7 @@ async def run_attempt(
     """Run the attempt to its end and say how it ended. Cancelling the surrounding task ends it as `attempt.end_as`
     says, or as interrupted. An attempt that does not end when it is told to is given up."""
     start, started_us = attempt.start, clock.now_us()
-    job = Job(start, ports, data_dir, loader)
+    job = Job(start, ports, data_dir, loader, logs=attempt.logs)
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(
         task_id=start.task_id, execution_id=start.execution_id, attempt=start.attempt
@@ -102,7 +104,7 @@ async def run_attempt(
         end = _timed_out(attempt, started_us, clock, draw)
     if job.usage.get("abandoned"):
         end = end._replace(reason=f"{end.reason}; {LEFT_ALONE}" if end.reason else LEFT_ALONE)
-    return end._replace(usage=job.usage)
+    return end._replace(usage=job.usage, logs=attempt.logs.plain())
 
 
 class GiveUp(NamedTuple):
@@ -235,7 +237,8 @@ def _given_up(attempt: Attempt, started_us: int, clock: Clock, draw: Callable[[]
         end = _timed_out(attempt, started_us, clock, draw)
     else:
         end = _ended(attempt, started_us, clock, *attempt.end_as)
-    return end._replace(reason=f"{end.reason}; {LEFT_ALONE}", usage={**job.usage, "abandoned": True})
+    usage = {**job.usage, "abandoned": True}
+    return end._replace(reason=f"{end.reason}; {LEFT_ALONE}", usage=usage, logs=attempt.logs.plain())
 
 
 def _retry_in(start: AttemptStart, permanent: bool, draw: Callable[[], float]) -> float | None:

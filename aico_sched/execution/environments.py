@@ -17,6 +17,7 @@ from aico_sched.tasks.blocking import BlockingTask
 from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext, TaskPorts
 from aico_sched.tasks.discovery import FoundClass
+from aico_sched.tasks.run_log import RunLog
 from aico_sched.topics.commands import Environment
 from aico_sched.topics.internal import AttemptStart
 
@@ -39,7 +40,8 @@ class Job:
 
     `start` holds the task's class by name, its configuration, its timeout (seconds from when `Runner.run` is
     called; the caller enforces it by cancelling) and its `limits`. `data_dir` is the folder of all tasks' data.
-    `usage` is kept with the attempt: numbers and short texts by name, such as `cpu_seconds`.
+    `usage` is kept with the attempt: numbers and short texts by name, such as `cpu_seconds`; so is `logs`, where a
+    runner puts what was logged in another process.
     """
 
     start: AttemptStart
@@ -47,6 +49,7 @@ class Job:
     data_dir: Path
     loader: TaskLoader
     usage: dict[str, Any] = field(default_factory=dict)
+    logs: RunLog = field(default_factory=RunLog)
     _loaded: type[BaseTask] | None = None
 
     @property

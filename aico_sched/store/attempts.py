@@ -58,6 +58,7 @@ class Attempts:
                 end.error_message,
                 end.traceback,
                 usage,
+                compact_plain(end.logs) if end.logs else None,
             ),
         )
 

@@ -65,7 +65,9 @@ class BulkEnd:
             usage = compact_plain(end.usage) if end.usage else None
             seconds = (end.completed_us - end.started_us) / 1_000_000
             moves.append((end.execution_id, end.attempt, *times, seconds, end.result, usage))
-            attempts[end.execution_id] = (end.execution_id, end.attempt, end.outcome, *times, None, None, None, usage)
+            logs = compact_plain(end.logs) if end.logs else None
+            key = end.execution_id
+            attempts[key] = (key, end.attempt, end.outcome, *times, None, None, None, usage, logs)
         found = {row[0]: row[1:] for row in self._database.run("finish_executions", (compact_plain(moves),))}
         self._database.run_many("insert_attempt", [row for key, row in attempts.items() if key in found])
         for end in ends:

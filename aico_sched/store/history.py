@@ -128,7 +128,17 @@ class History:
         return page
 
     def _attempts(self, execution_id: str) -> list[dict[str, Any]]:
-        return [AttemptRow(*row).view() for row in self._database.run("attempts", (execution_id,))]
+        """Of one execution; what they have logged goes as far back as an answer has room."""
+        attempts = [AttemptRow(*row) for row in self._database.run("attempts", (execution_id,))]
+        room = limits.MAX_SHOWN_LOG_BYTES
+        views = []
+        for attempt in reversed(attempts):
+            view = attempt.view()
+            room -= len(attempt.logs or "")
+            if room < 0 and view["logs"] is not None:
+                view["logs"] = {"lines": [], "dropped": view["logs"]["dropped"] + len(view["logs"]["lines"])}
+            views.append(view)
+        return views[::-1]
 
 
 def _fitting(views: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

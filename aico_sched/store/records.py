@@ -153,11 +153,12 @@ class AttemptRow(NamedTuple):
     error_message: str | None
     traceback: str | None
     usage: str | None = None
+    logs: str | None = None
 
     def view(self) -> dict[str, Any]:
         """As `topics.views.AttemptView`."""
         shown = {name: value for name, value in self._asdict().items() if name != "execution_id"}
-        shown["usage"] = _decoded(self.usage)
+        shown["usage"], shown["logs"] = _decoded(self.usage), _decoded(self.logs)
         return shown
 
 

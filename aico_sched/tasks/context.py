@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import structlog
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 from structlog.typing import FilteringBoundLogger
@@ -21,6 +20,7 @@ from aico_sched.quiet import QuietHours
 from aico_sched.tasks.http import TaskHttp
 from aico_sched.tasks.plain import plain_copy
 from aico_sched.tasks.powers import NotPermitted, Powers
+from aico_sched.tasks.run_log import Line, run_logger
 from aico_sched.topics import limits, names
 from aico_sched.topics.envelope import check_portable
 
@@ -50,7 +50,8 @@ class TaskPorts:
     hands the scheduler a prediction, or None to take it back; None for tasks that may not. `alert` raises or resolves
     an alert (key, severity, message, details, resolved); None for tasks that are not the system's. `powers` are what
     else a run may do; None where there is no service. `maintain` has the store work on the whole database; None for
-    tasks that may not.
+    tasks that may not. `log_line` takes each line the task logs, from any thread, to keep it, and returns whether it
+    is written to the service's log elsewhere.
     """
 
     clock: Clock
@@ -64,6 +65,7 @@ class TaskPorts:
     alert: Callable[[str, str, str, dict[str, Any], bool], None] | None = None
     powers: Powers | None = None
     maintain: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]] | None = None
+    log_line: Callable[[Line], bool] | None = None
 
 
 def public_topic(topic: str) -> str:
@@ -151,10 +153,20 @@ class TaskContext(Generic[ConfigT]):
 
     @property
     def log(self) -> FilteringBoundLogger:
-        """A structured logger that carries the task's id, the execution's id and the attempt."""
+        """A structured logger that carries the task's id, the execution's id and the attempt.
+
+        Its lines go into the service's log; the newest from `info` on are kept with the attempt, too, at most 100,
+        without the values of fields that are named like secrets.
+        """
         if self._log is None:
-            logger: FilteringBoundLogger = structlog.get_logger()
-            self._log = logger.bind(task_id=self.task_id, execution_id=self.execution_id, attempt=self.attempt)
+            ports = self._ports
+            self._log = run_logger(
+                ports.log_line,
+                ports.clock.now_us,
+                task_id=self.task_id,
+                execution_id=self.execution_id,
+                attempt=self.attempt,
+            )
         return self._log
 
     async def checkpoint(self) -> None:

@@ -15,6 +15,7 @@ from aico_sched.quiet import QuietHours
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext, TaskPorts
+from aico_sched.tasks.run_log import RunLog
 from aico_sched.testing.powers import Answers, TestPowers
 
 Reply = dict[str, Any] | Callable[[dict[str, Any]], dict[str, Any]]
@@ -28,7 +29,7 @@ class TaskRun:
     """What a run did. `result` is None when it raised `error`. `progress` holds the reports as they would have left
     the service (`{fraction, message, data}`), `published` and `requested` the (topic, payload) pairs in order,
     `quiet_hours` the predictions for the scheduler, `alerts` the (key, severity, resolved) triples, `refused` what it
-    tried and may not."""
+    tried and may not, `logs` the lines kept of what it logged (`{at, level, message, fields}`)."""
 
     result: TaskResult | None = None
     progress: list[dict[str, Any]] = field(default_factory=list)
@@ -38,6 +39,12 @@ class TaskRun:
     refused: list[str] = field(default_factory=list)
     alerts: list[tuple[str, str, bool]] = field(default_factory=list)
     error: Exception | None = None
+    log: RunLog = field(default_factory=RunLog)
+
+    @property
+    def logs(self) -> list[dict[str, Any]]:
+        """What the service would keep of what the run logged."""
+        return self.log.since(0)
 
 
 async def run_task(
@@ -137,4 +144,5 @@ def _ports(
         run.quiet_hours.append,
         lambda key, severity, message, details, resolved: run.alerts.append((key, severity, resolved)),
         powers,
+        log_line=run.log.add,
     )

@@ -151,8 +151,18 @@ function attemptBlock(each) {
     each.error_message &&
       h("p", { class: "error-text" }, each.error_type ? `${each.error_type}: ` : "", each.error_message),
     each.traceback && h("pre", {}, each.traceback),
+    each.logs && h("pre", { class: "logs" }, logText(each.logs)),
   );
 }
+
+const logText = ({ lines, dropped }) =>
+  [
+    ...(dropped ? [`… ${dropped} earlier lines are not kept`] : []),
+    ...lines.map((line) => {
+      const fields = Object.entries(line.fields).map(([name, value]) => `${name}=${value}`);
+      return [clockTime(line.at), line.level.padEnd(8), line.message, ...fields].join(" ");
+    }),
+  ].join("\n");
 
 export const attemptList = (attempts) => h("div", { class: "attempts" }, (attempts ?? []).map(attemptBlock));
 

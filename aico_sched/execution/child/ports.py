@@ -1,7 +1,7 @@
 """The child's part: a task's ports, each a message to the service, which checks what the task may do."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aico_sched.clock import SystemClock
@@ -10,12 +10,13 @@ from aico_sched.execution.child.pipe import Pipe
 from aico_sched.execution.child.powers import ChildPowers
 from aico_sched.execution.child.wire import Progress
 from aico_sched.tasks.context import TaskPorts
+from aico_sched.tasks.run_log import Line
 
 HOLD_INTERVAL = 0.1
 """Seconds between two questions whether the run is to pause. A checkpoint in between costs nothing."""
 
 
-def make_ports(pipe: Pipe, capabilities: Sequence[str]) -> TaskPorts:
+def make_ports(pipe: Pipe, capabilities: Sequence[str], log_line: Callable[[Line], bool] | None = None) -> TaskPorts:
     """Ports over the pipe. Time is the machine's own."""
     next_hold = 0.0
 
@@ -39,4 +40,6 @@ def make_ports(pipe: Pipe, capabilities: Sequence[str]) -> TaskPorts:
     powers = ChildPowers(pipe, capabilities)
     sees_data = powers.capabilities & {"database.system", "memory"}
     open_data = (lambda: open_source(pipe)) if sees_data else None
-    return TaskPorts(SystemClock(), report_progress, publish, request, hold, open_data=open_data, powers=powers)
+    return TaskPorts(
+        SystemClock(), report_progress, publish, request, hold, open_data=open_data, powers=powers, log_line=log_line
+    )

@@ -24,6 +24,7 @@ from aico_sched.execution.child.process import ChildProcess, inherited, scrubbed
 from aico_sched.execution.child.session import Session
 from aico_sched.execution.environments import Job, RemoteFailure
 from aico_sched.execution.failures import type_name
+from aico_sched.execution.log_relay import received
 from aico_sched.execution.sandbox import data_folder, folder_watch
 from aico_sched.execution.sandbox.policy import Limits, Policy
 from aico_sched.execution.sandbox.readable import code_paths
@@ -172,7 +173,7 @@ class _Run:
     ) -> None:
         self._child, self._job, self._limits, self._policy, self._grace = child, job, limits, policy, grace
         self._reached = reached
-        self._session = Session(child, _context(job), self._begun)
+        self._session = Session(child, _context(job), self._begun, self._logged)
 
     async def result(self, order: wire.Job) -> TaskResult:
         """The run's result; raises its failure as a `ChildError` or `RemoteFailure`."""
@@ -225,6 +226,11 @@ class _Run:
             self._job.usage["sandbox"] = level["level"]
             self._job.usage["sandbox_missing"] = "; ".join(level["missing"])
         self._reached(level)
+
+    def _logged(self, lines: list[dict[str, Any]], total: int) -> None:
+        start = self._job.start
+        identity = {"task_id": start.task_id, "execution_id": start.execution_id, "attempt": start.attempt}
+        received(self._job.logs, lines, total, **identity)
 
     def _outcome(self, talk: "asyncio.Task[wire.Returned | wire.Raised | None] | None", ended: Ended) -> TaskResult:
         tail = self._child.output.tail

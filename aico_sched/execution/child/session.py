@@ -17,6 +17,7 @@ from aico_sched.execution.child.wire import (
     CallFunction,
     Cancel,
     Job,
+    Logged,
     Message,
     Progress,
     ProtocolError,
@@ -34,6 +35,9 @@ MAX_CALLS: Final = 32
 _BURST, _PAUSE = 20, 0.01
 """Messages taken in one go and the seconds until the next: 2,000 a second."""
 
+_LINES = 5
+"""Lines of a log that count as one message."""
+
 Context = TaskContext[Any]
 
 
@@ -48,10 +52,17 @@ PORTS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
 
 
 class Session:
-    """With one child, for one job. `context` is None where the job is a function, which may call nothing."""
+    """With one child, for one job. `context` is None where the job is a function, which may call nothing. `logged`
+    takes lines of the run's log, as `Logged` has them."""
 
-    def __init__(self, child: ChildProcess, context: Context | None, begun: Callable[[dict[str, Any]], None]) -> None:
-        self._child, self._context, self._begun = child, context, begun
+    def __init__(
+        self,
+        child: ChildProcess,
+        context: Context | None,
+        begun: Callable[[dict[str, Any]], None],
+        logged: Callable[[list[dict[str, Any]], int], None] = lambda lines, total: None,
+    ) -> None:
+        self._child, self._context, self._begun, self._logged = child, context, begun, logged
         self._data = None if context is None else ServedData(context)
         self._calls: set[asyncio.Task[None]] = set()
         self._has_begun = self._cancelled = False
@@ -83,7 +94,7 @@ class Session:
             self._send(Cancel(reason=reason))
 
     async def _converse(self, reader: asyncio.StreamReader) -> Returned | Raised | None:
-        taken = 0
+        taken = paused = 0
         while (message := await read_from_child(reader)) is not None:
             if isinstance(message, Returned | Raised):
                 return message
@@ -91,6 +102,10 @@ class Session:
                 self._begin(message)
             elif isinstance(message, Progress):
                 await self._progress(message)
+            elif isinstance(message, Logged):
+                self._logged([line.model_dump() for line in message.lines], message.total)
+                # A batch is as much work as the lines in it.
+                taken += len(message.lines) // _LINES
             elif isinstance(message, Refused):
                 self._refused(message)
             else:
@@ -99,7 +114,8 @@ class Session:
                 self._calls.add(call)
                 call.add_done_callback(self._answered)
             taken += 1
-            if taken % _BURST == 0:
+            if taken - paused >= _BURST:
+                paused = taken
                 await asyncio.sleep(_PAUSE)
         return None
 

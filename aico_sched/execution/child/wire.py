@@ -12,11 +12,21 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgpack
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from aico_sched.topics import limits
+
 MAX_FRAME_BYTES: Final = 1024 * 1024
 """One message, either way. A result, a page of rows or an error is far below; a longer one ends the run."""
 
 _HEADER: Final = struct.Struct("!I")
 M = TypeVar("M")
+Name = Annotated[str, Field(max_length=limits.MAX_NAME_CHARS)]
+Value = (
+    Annotated[str, Field(max_length=limits.MAX_LOG_CHARS)]
+    | bool
+    | int
+    | Annotated[float, Field(allow_inf_nan=False)]
+    | None
+)
 
 
 class ProtocolError(Exception):
@@ -98,6 +108,23 @@ class Progress(Message):
     data: dict[str, Any]
 
 
+class Line(Message):
+    """As `tasks.run_log.Line`."""
+
+    at: Annotated[str, Field(max_length=40)]
+    level: Literal["info", "warning", "error", "critical"]
+    message: Annotated[str, Field(max_length=limits.MAX_LOG_CHARS)]
+    fields: Annotated[dict[Name, Value], Field(max_length=limits.MAX_LOG_FIELDS + 1)]
+
+
+class Logged(Message):
+    """Child → parent: the newest lines of the run's log; `total` is how many there were up to the last of these."""
+
+    kind: Literal["logged"] = "logged"
+    lines: Annotated[list[Line], Field(max_length=limits.MAX_LOG_LINES)]
+    total: Annotated[int, Field(ge=0, le=2**53)]
+
+
 class Call(Message):
     """Child → parent: one of the ports of a task context, by name; answered with one `Answer`."""
 
@@ -135,7 +162,7 @@ class Raised(Message):
     limit: Literal["memory", "file_size"] | None = None
 
 
-FromChild = Begun | Progress | Call | Refused | Returned | Raised
+FromChild = Begun | Progress | Logged | Call | Refused | Returned | Raised
 ToChild = Job | CallFunction | Cancel | Answer
 
 _FROM_CHILD: Final[TypeAdapter[FromChild]] = TypeAdapter(Annotated[FromChild, Field(discriminator="kind")])

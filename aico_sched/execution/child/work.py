@@ -20,6 +20,8 @@ from aico_sched.execution.child.wire import (
     CallFunction,
     Cancel,
     Job,
+    Line,
+    Logged,
     Message,
     Raised,
     Returned,
@@ -27,12 +29,14 @@ from aico_sched.execution.child.wire import (
 )
 from aico_sched.execution.courtesy import give_way
 from aico_sched.execution.failures import permanent_of, tail, type_name
+from aico_sched.execution.log_relay import LogRelay
 from aico_sched.execution.sandbox.apply import restrict
 from aico_sched.execution.sandbox.policy import Limits, Policy
 from aico_sched.json_text import compact
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext
+from aico_sched.tasks.run_log import RunLog
 
 ORPHANED = 70
 """Exit code of a child whose service is gone."""
@@ -100,6 +104,9 @@ def _settle_in(folder: str) -> None:
 
 
 async def _execute(task_class: type[BaseTask], job: Job, pipe: Pipe) -> TaskResult:
+    relay = LogRelay(
+        lambda lines, total: pipe.send(Logged(lines=[Line(**line) for line in lines], total=total)), RunLog()
+    )
     context = TaskContext(
         task_id=job.task_id,
         execution_id=job.execution_id,
@@ -108,13 +115,14 @@ async def _execute(task_class: type[BaseTask], job: Job, pipe: Pipe) -> TaskResu
         trigger=job.trigger,
         config=bind_config(task_class, job.config),
         data_dir=Path(job.data_dir),
-        ports=make_ports(pipe, job.capabilities),
+        ports=make_ports(pipe, job.capabilities, relay.add),
         cause=job.cause,
     )
     try:
         return TaskResult.of(await task_class().execute(context))
     finally:
         context.flush_progress()
+        relay.flush()
 
 
 async def _call(job: CallFunction, pipe: Pipe) -> Message:

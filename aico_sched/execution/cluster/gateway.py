@@ -1,7 +1,8 @@
 """The process that holds the Dask client: requests from the service on standard input, answers on standard output.
 
 Requests: `{op: run, id, resources, request}`, `{op: cancel, id}`. Answers: `{id, answer}` with the bytes that the
-worker returned, `{id, lost}` with a reason, `{id, progress}`, `{id, publish}`; first of all `{ready}` or `{failed}`.
+worker returned, `{id, lost}` with a reason, `{id, progress}`, `{id, publish}`, `{id, logged}`; first of all `{ready}`
+or `{failed}`.
 """
 
 import asyncio

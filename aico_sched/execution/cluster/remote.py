@@ -14,9 +14,11 @@ from pydantic_core import to_jsonable_python
 
 from aico_sched.clock import SystemClock
 from aico_sched.execution.failures import permanent_of, tail, type_name
+from aico_sched.execution.log_relay import LogRelay
 from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult
 from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext, TaskPorts
+from aico_sched.tasks.run_log import Line, RunLog
 
 LOOK_EVERY = 0.2
 """Seconds between two looks whether the attempt was cancelled."""
@@ -35,10 +37,11 @@ def run_attempt(request: bytes) -> bytes:
     if not _take(asked["token"]):
         return bytes(msgpack.packb({"kind": LOST}))
     began = time.thread_time()
+    logs = RunLog()
     task_class: type[BaseTask] | None = None
     try:
         task_class = _load(asked["module"], asked["attribute"])
-        result = asyncio.run(_execute(task_class, asked))
+        result = asyncio.run(_execute(task_class, asked, logs))
         answer: dict[str, Any] = {
             "kind": "ended",
             "success": result.success,
@@ -46,7 +49,7 @@ def run_attempt(request: bytes) -> bytes:
             "data": to_jsonable_python(result.data),
             "skipped": result.skipped,
         }
-        packed = msgpack.packb({**answer, "cpu_seconds": time.thread_time() - began})
+        packed = msgpack.packb({**answer, **_used(logs, began)})
     except BaseException as error:
         # A cancellation too: the gateway, which asked for it, is not waiting for this any more.
         packed = msgpack.packb(
@@ -56,10 +59,15 @@ def run_attempt(request: bytes) -> bytes:
                 "message": tail(str(error) or type(error).__name__),
                 "traceback": tail("".join(tracebacks.format_exception(error))),
                 "permanent": permanent_of(error, task_class),
-                "cpu_seconds": time.thread_time() - began,
+                **_used(logs, began),
             }
         )
     return bytes(packed)
+
+
+def _used(logs: RunLog, began: float) -> dict[str, Any]:
+    """What an answer says besides. All lines once more: those under way may come after it, or never."""
+    return {"cpu_seconds": time.thread_time() - began, "logged": [logs.since(0), logs.total]}
 
 
 def _take(token: str) -> bool:
@@ -80,8 +88,10 @@ def _load(module: str, attribute: str) -> type[BaseTask]:
     return value
 
 
-async def _execute(task_class: type[BaseTask], asked: dict[str, Any]) -> TaskResult:
+async def _execute(task_class: type[BaseTask], asked: dict[str, Any], logs: RunLog) -> TaskResult:
     worker = get_worker()
+    topic, number = asked["topic"], asked["id"]
+    relay = LogRelay(lambda lines, total: worker.log_event(topic, {"id": number, "logged": [lines, total]}), logs)
     context = TaskContext(
         task_id=asked["task_id"],
         execution_id=asked["execution_id"],
@@ -90,7 +100,7 @@ async def _execute(task_class: type[BaseTask], asked: dict[str, Any]) -> TaskRes
         trigger=asked["trigger"],
         config=bind_config(task_class, asked["config"]),
         data_dir=Path(worker.local_directory) / "aico-sched" / asked["task_id"],
-        ports=_ports(asked["topic"], asked["id"], worker.log_event),
+        ports=_ports(topic, number, worker.log_event, relay.add),
     )
     run = asyncio.ensure_future(task_class().execute(context))
     try:
@@ -101,9 +111,10 @@ async def _execute(task_class: type[BaseTask], asked: dict[str, Any]) -> TaskRes
         return TaskResult.of(run.result())
     finally:
         context.flush_progress()
+        relay.flush()
 
 
-def _ports(topic: str, number: int, tell: Callable[[str, Any], Any]) -> TaskPorts:
+def _ports(topic: str, number: int, tell: Callable[[str, Any], Any], log_line: Callable[[Line], bool]) -> TaskPorts:
     async def publish(to: str, payload: dict[str, Any], attributes: dict[str, str]) -> None:
         tell(topic, {"id": number, "publish": [to, payload]})
 
@@ -117,4 +128,4 @@ def _ports(topic: str, number: int, tell: Callable[[str, Any], Any]) -> TaskPort
         tell(topic, {"id": number, "progress": report})
 
     asked: Callable[[str, dict[str, Any], float], Awaitable[dict[str, Any]]] = request
-    return TaskPorts(SystemClock(), report_progress, publish, asked, hold)
+    return TaskPorts(SystemClock(), report_progress, publish, asked, hold, log_line=log_line)

@@ -11,6 +11,7 @@ import msgpack
 import structlog
 
 from aico_sched.execution.environments import Job, NoSuchEnvironment, RemoteFailure
+from aico_sched.execution.log_relay import received
 from aico_sched.tasks.base import BaseTask, TaskResult, TransientError
 from aico_sched.tasks.user_code import NAMESPACE
 from aico_sched.worker.frames import LENGTH, length_of, pack, unpack
@@ -54,6 +55,8 @@ class ClusterRunner:
             raise
         if "cpu_seconds" in answer:
             job.usage["cpu_seconds"] = round(float(answer["cpu_seconds"]), 6)
+        if "logged" in answer:
+            _received(job, answer["logged"])
         match answer["kind"]:
             case "ended":
                 return TaskResult(answer["success"], answer["message"], answer["data"], answer["skipped"])
@@ -190,6 +193,8 @@ class _Gateway:
             answer.set_exception(WorkerLost(str(message["lost"])))
         elif "progress" in message:
             job.ports.report_progress(message["progress"])
+        elif "logged" in message:
+            _received(job, message["logged"])
         elif "publish" in message:
             topic, payload = message["publish"]
             relayed = asyncio.create_task(self._publish(job, topic, payload))
@@ -219,6 +224,12 @@ class _Gateway:
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
         await self._kill()
+
+
+def _received(job: Job, logged: Any) -> None:
+    lines, total = logged
+    start = job.start
+    received(job.logs, lines, total, task_id=start.task_id, execution_id=start.execution_id, attempt=start.attempt)
 
 
 def _request(job: Job, task_class: type[BaseTask]) -> dict[str, Any]:

@@ -123,7 +123,7 @@ WHERE execution_id = ? AND status = ?
 RETURNING task_id, priority;
 
 -- name: insert_attempt
-INSERT OR IGNORE INTO task_attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT OR IGNORE INTO task_attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: attempts
 SELECT * FROM task_attempts WHERE execution_id = ? ORDER BY attempt;

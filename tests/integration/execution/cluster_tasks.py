@@ -26,6 +26,8 @@ class Places(BaseTask):
     async def execute(self, context: TaskContext[Where]) -> TaskResult:
         await context.progress(1.0, "there", pid=os.getpid())
         await context.publish("places.told", {"pid": os.getpid()})
+        for number in range(120):
+            context.log.info("there", n=number, password="x")
         return TaskResult.ok("on a worker", pid=os.getpid(), attempt=context.attempt)
 
 
@@ -37,6 +39,7 @@ class PlacesBlocking(BlockingTask):
 
     def run(self, context: BlockingContext[Any]) -> dict[str, Any]:
         context.checkpoint()
+        context.log.warning("blocking")
         return {"pid": os.getpid()}
 
 
@@ -49,6 +52,7 @@ class Marks(BaseTask):
 
     async def execute(self, context: TaskContext[Where]) -> dict[str, Any]:
         folder = Path(context.config.folder)
+        context.log.info("begun")
         (folder / f"began-{context.attempt}").write_text(str(os.getpid()))
         if context.attempt > 1:
             return {"pid": os.getpid()}

@@ -57,6 +57,12 @@ async def service(begin: Any, address: str | None, **settings: Any) -> Running:
     return run
 
 
+async def attempts(run: Running, task_id: str) -> Any:
+    """Of the newest run of a task."""
+    page = await run.client.executions(task_id=task_id, attempts=True, limit=1)
+    return page.executions[0].attempts
+
+
 async def written(path: Path) -> str:
     """The content of a file once it is there."""
     async with asyncio.timeout(30):
@@ -78,9 +84,15 @@ async def test_tasks_run_on_a_worker_are_cancelled_there_and_survive_its_loss(
     assert done.usage["environment"] == "cluster" and done.usage["cpu_seconds"] >= 0
     progress = await run.events.first(names.EXECUTION_PROGRESS, task_id="maintenance.places")
     assert progress.payload["progress"]["data"] == {"pid": worker}
+    # What it logs is kept, once, although its last lines may come before or after its answer.
+    (logs,) = [each.logs for each in await attempts(run, "maintenance.places")]
+    assert [line.fields for line in logs.lines] == [{"n": n, "password": "********"} for n in range(20, 120)]
+    assert logs.dropped == 20
     # Code that blocks too.
     await run.client.create("maintenance.places_blocking", FAR)
     assert (await run.ran("maintenance.places_blocking")).result["data"] == {"pid": worker}
+    (logs,) = [each.logs for each in await attempts(run, "maintenance.places_blocking")]
+    assert [(line.level, line.message) for line in logs.lines] == [("warning", "blocking")]
     # What it raises arrives as text.
     await run.client.create("maintenance.breaks", FAR)
     broken = await run.ran("maintenance.breaks")
@@ -104,6 +116,9 @@ async def test_tasks_run_on_a_worker_are_cancelled_there_and_survive_its_loss(
     assert (lost.status, lost.attempt) == ("succeeded", 2), lost.error_message
     failed = await run.events.first(names.EXECUTION_FAILED, execution_id=execution)
     assert failed.payload["error_type"] == "aico_sched.execution.cluster.runner.WorkerLost"
+    # What it had logged before it was lost is there.
+    logs = [each.logs for each in await attempts(run, "maintenance.marks")]
+    assert [[line.message for line in each.lines] for each in logs] == [["begun"], ["begun"]]
     figures = (await run.client.stats()).actors["executor"]["environments"]["cluster"]
     assert (figures["lost"], figures["gateways"], figures["running"]) == (1, 1, 0)
 

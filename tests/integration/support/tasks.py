@@ -124,6 +124,23 @@ class Paces(BaseTask):
         return TaskResult.ok()
 
 
+class Says(BaseTask):
+    """Logs so many lines of a text."""
+
+    name = "user.says"
+
+    class Config(BaseModel):
+        model_config = ConfigDict(frozen=True, extra="forbid")
+
+        lines: int = 1
+        text: str = "so it is"
+
+    async def execute(self, context: TaskContext[Config]) -> TaskResult:
+        for n in range(context.config.lines):
+            (context.log.warning if n % 2 else context.log.info)(context.config.text, n=n)
+        return TaskResult.ok()
+
+
 class Progresses(BaseTask):
     """Reports its progress."""
 

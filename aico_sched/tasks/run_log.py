@@ -1,0 +1,157 @@
+"""What a run logs through its context: plain, bounded lines without secrets, kept with its attempt."""
+
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from math import isfinite
+from typing import Any, Final
+
+import structlog
+from pydantic_core import to_jsonable_python
+from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+from aico_sched.json_text import compact_plain
+from aico_sched.redaction import redacted
+from aico_sched.schedule import format_rfc3339
+from aico_sched.topics import limits
+
+Line = dict[str, Any]
+"""`{at, level, message, fields}` as `topics.views.LogLine`; the values of `fields` are texts, numbers and truths."""
+
+KEPT: Final = frozenset({"info", "warning", "error", "critical"})
+"""Levels of lines that are kept. What is logged for debugging goes into the service's log, if that shows it."""
+
+_IDENTITY: Final = ("task_id", "execution_id", "attempt")
+_MOST_DIGITS: Final = 2**53
+_LOCK = threading.Lock()
+
+
+class RunLog:
+    """The newest lines of one attempt. Lines may be added from any thread."""
+
+    __slots__ = ("_bytes", "_lines", "total")
+
+    def __init__(self) -> None:
+        self._lines: deque[tuple[Line, int]] | None = None
+        self._bytes = 0
+        self.total = 0
+
+    def add(self, line: Line) -> bool:
+        """Keep a line. False: whoever logged it writes it to the service's log too (`TaskPorts.log_line`)."""
+        if line["level"] in KEPT:
+            with _LOCK:
+                self._append(line)
+                self.total += 1
+        return False
+
+    def take(self, lines: Sequence[Line], total: int) -> Sequence[Line]:
+        """Keep lines of a run in another process, `total` being how many it had logged up to the last of these, and
+        return those that were not known yet. Whatever order and however often they come, none is taken twice."""
+        with _LOCK:
+            fresh = lines[-min(total - self.total, len(lines)) :] if total > self.total and lines else ()
+            for line in fresh:
+                self._append(line)
+            self.total = max(self.total, total)
+        return fresh
+
+    def since(self, total: int) -> list[Line]:
+        """The lines that were logged after the first `total` and are still kept."""
+        with _LOCK:
+            kept = self._lines or ()
+            fresh = min(self.total - total, len(kept))
+            return [line for line, _ in islice(kept, len(kept) - fresh, None)]
+
+    def plain(self) -> dict[str, Any] | None:
+        """As `topics.views.AttemptLogs`; None where nothing was logged."""
+        if not self.total:
+            return None
+        lines = self.since(0)
+        return {"lines": lines, "dropped": self.total - len(lines)}
+
+    def _append(self, line: Line) -> None:
+        if self._lines is None:
+            self._lines = deque()
+        size = len(compact_plain(line))
+        self._lines.append((line, size))
+        self._bytes += size
+        while len(self._lines) > limits.MAX_LOG_LINES or self._bytes > limits.MAX_LOG_BYTES:
+            self._bytes -= self._lines.popleft()[1]
+
+
+def run_logger(keep: Callable[[Line], bool] | None, now_us: Callable[[], int], **identity: Any) -> FilteringBoundLogger:
+    """A logger that carries `identity` and hands each line to `keep`, then to the process's own log unless `keep`
+    says that it is written elsewhere."""
+    ordinary = structlog.get_logger()
+    if keep is None:
+        bound: FilteringBoundLogger = ordinary.bind(**identity)
+        return bound
+
+    def handle(_: WrappedLogger, level: str, entry: EventDict) -> EventDict:
+        if not keep(line_of(level, entry, now_us())):
+            getattr(ordinary, level)(**entry)
+        raise structlog.DropEvent
+
+    logger: FilteringBoundLogger = structlog.wrap_logger(
+        None, processors=[handle], wrapper_class=structlog.make_filtering_bound_logger(0), **identity
+    )
+    return logger
+
+
+def line_of(level: str, entry: Mapping[str, Any], now_us: int) -> Line:
+    """An entry of structlog's as a line to keep. It raises nothing: what a task logs must not make it fail."""
+    fields: dict[str, Any] = {}
+    room = limits.MAX_LOG_FIELD_CHARS
+    left_out = 0
+    for name, value in entry.items():
+        if name in ("event", *_IDENTITY):
+            continue
+        key, shown = _text(name, limits.MAX_NAME_CHARS), _shown(str(name), value)
+        room -= len(key) + (len(shown) if isinstance(shown, str) else 8)
+        if room < 0 or len(fields) == limits.MAX_LOG_FIELDS:
+            left_out += 1
+        else:
+            fields[key] = shown
+    if left_out:
+        fields["…"] = f"{left_out} more"
+    message = _text(entry.get("event", ""), limits.MAX_LOG_CHARS)
+    return {"at": format_rfc3339(now_us), "level": level, "message": message, "fields": fields}
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name == "exc_info":
+        error = _error_of(value)
+        text = "" if error is None else "".join(traceback.format_exception(error))
+        return "…" + text[-limits.MAX_LOG_CHARS + 1 :] if len(text) > limits.MAX_LOG_CHARS else text
+    try:
+        value = redacted({name: to_jsonable_python(value, fallback=repr)})[name]
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int) and abs(value) <= _MOST_DIGITS:
+            return value
+        if isinstance(value, float) and isfinite(value):
+            return value
+        return _text(compact_plain(value) if isinstance(value, dict | list) else value, limits.MAX_LOG_CHARS)
+    except Exception as error:
+        # Its `repr` is the task's own code.
+        return f"({type(error).__name__} while it was written)"
+
+
+def _error_of(value: Any) -> BaseException | None:
+    if isinstance(value, BaseException):
+        return value
+    if isinstance(value, tuple):
+        return value[1] if len(value) > 1 and isinstance(value[1], BaseException) else None
+    return sys.exc_info()[1] if value else None
+
+
+def _text(value: Any, most: int) -> str:
+    try:
+        text = str(value)
+    except Exception as error:
+        # The task's own code, too.
+        text = f"({type(error).__name__} while it was written)"
+    text = text.encode(errors="backslashreplace").decode()
+    return text if len(text) <= most else text[: most - 1] + "…"
