@@ -19,6 +19,7 @@ from aico_sched.topics.envelope import VERSION, Envelope, Unreadable, new_envelo
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import (
     Activity,
+    AlertRaise,
     Audit,
     AuditLines,
     BusPublish,
@@ -329,6 +330,13 @@ class BridgeActor(Actor):
             "seq": sequences,
         }
         self._say(envelope._replace(payload=payload))
+
+    @handles(names.ALERT_UNKEPT, AlertRaise)
+    def alert_unkept(self, alert: AlertRaise) -> None:
+        """An alert that the database cannot keep: it has no number, and is in no history."""
+        envelope = new_envelope(names.ALERT, self._source, {})
+        told = {name: value for name, value in alert._asdict().items() if name != "lasting"}
+        self._say(envelope._replace(payload={"at": envelope.timestamp, **told}))
 
     # Messages of tasks.
 

@@ -213,7 +213,7 @@ class HealthActor(Actor):
                 self._answer(ask_id)
 
     def _expected(self) -> frozenset[str]:
-        return self._actors - {"store"} if self._store.state in ("maintenance", "full") else self._actors
+        return self._actors - {"store"} if self._store.state == "maintenance" else self._actors
 
     @handles(names.REPORT, Report)
     def reported(self, report: Report) -> None:

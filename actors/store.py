@@ -1,23 +1,17 @@
 """The store actor: the only writer of the database. A turn is a transaction, so its acknowledgements are durable."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from aico_sched.audit_chain import Line
 from aico_sched.clock import Clock, Flexible
-from aico_sched.json_text import compact, decoded
 from aico_sched.maintained import KeyChanges, Maintained
 from aico_sched.planning import Defaults, WantedTask
 from aico_sched.runtime.actor import answers, handles
-from aico_sched.runtime.cell import TryAgain
-from aico_sched.schedule import format_rfc3339
 from aico_sched.store import task_writes
 from aico_sched.store.alerts import Alerts
 from aico_sched.store.attempts import Attempts
-from aico_sched.store.audit import WAITING_LIMIT
 from aico_sched.store.bulk_claim import BulkClaim
 from aico_sched.store.bulk_end import BulkEnd
 from aico_sched.store.clock_step import ClockStep
@@ -34,6 +28,7 @@ from aico_sched.store.run_commands import RunCommands
 from aico_sched.store.slots import Slots
 from aico_sched.store.strikes import Strikes
 from aico_sched.store.tasks import Catalogue, Sender, TaskCommands
+from aico_sched.store.trouble import Trouble
 from aico_sched.store.unit import Unit
 from aico_sched.topics import names
 from aico_sched.topics.internal import (
@@ -42,20 +37,13 @@ from aico_sched.topics.internal import (
     AttemptProgress,
     AttemptsEnded,
     AttemptsStart,
-    Audit,
-    AuditLines,
-    BreakerChanged,
     BusReply,
     ClockSetBack,
     DueChanged,
     DueLoad,
     Empty,
     EventsCommitted,
-    EventsPublished,
-    EventsRefilled,
     Heartbeat,
-    LoopStalled,
-    PeaksKept,
     Request,
     Slot,
     SlotsClaim,
@@ -64,12 +52,8 @@ from aico_sched.topics.internal import (
     TaskWrite,
 )
 
-REFILL_CHUNK = 200
 HOUSEKEEPING_INTERVAL = 10.0
-MARK_INTERVAL = 1.0
 SEEN_CHUNK = 500
-PEAKS = "peaks"
-RETRY_AFTER = 0.25
 
 
 class Registry(Catalogue, Protocol):
@@ -114,8 +98,8 @@ class StoreActor(Maintained):
         self._event_retention, self._message_id_retention = event_retention, message_id_retention
         self._audit_retention, self._heartbeat_interval = audit_retention, heartbeat_interval
         self._database: Database | None = None
-        self._published = 0
         self._built = False
+        self._trouble = Trouble()
         self._next_housekeeping = self._next_heartbeat = self._next_mark = clock.monotonic()
         self.figures = {"commits": 0, "claimed": 0, "interrupted": 0}
 
@@ -168,7 +152,8 @@ class StoreActor(Maintained):
             return
         self._database.rollback()
         try:
-            if self._built and not self._database.suspended and (self._published or self._unit.audit_trail.waiting):
+            due = self._built and (self._published or self._unit.audit_trail.waiting)
+            if due and not self._database.suspended and not self._trouble.state:
                 self._begin()
                 self._unit.audit_trail.seal()
                 self._mark_published()
@@ -178,14 +163,15 @@ class StoreActor(Maintained):
 
     # The transaction of a turn.
 
-    def _begin(self) -> None:
-        self._unit.begin(self.clock.now_us())
-
     def end_turn(self) -> None:
         if self._database is None or self._database.suspended:
             return
+        if self._trouble.trying:
+            self._write_again()
         if self._database.in_transaction:
             self._commit()
+        if self._trouble.trying:
+            self._trouble_over()
         self._unit.audit_trail.settle()
 
     def _commit(self) -> None:
@@ -201,19 +187,8 @@ class StoreActor(Maintained):
             self.send(names.DUE_CHANGED, DueChanged(said.due_tasks, said.due_runs, said.gone))
         for cancel in said.cancels:
             self.send(names.ATTEMPT_CANCEL, cancel)
-        try:
-            self._database.commit()
-        except StoreError as error:
-            raise self._later(error) from error
+        self._database.commit()
         self.figures["commits"] += 1
-
-    def _mark_published(self) -> None:
-        """Write down how far the events are on the bus."""
-        if not self._published:
-            return
-        self._unit.outbox.set_published(self._published)
-        self._published = 0
-        self._next_mark = self.clock.monotonic() + MARK_INTERVAL
 
     def abort_turn(self) -> None:
         if self._database is None:
@@ -226,10 +201,6 @@ class StoreActor(Maintained):
             self._executions.reset()
             self._alerts.reset()
 
-    def _later(self, error: StoreError) -> Exception:
-        """A busy or full database is waited for, anything else is a crash."""
-        return TryAgain(RETRY_AFTER, error) if error.retryable else error
-
     def take_input(self) -> bool:
         now = self.clock.monotonic()
         beats = self._built and now >= self._next_heartbeat
@@ -239,6 +210,9 @@ class StoreActor(Maintained):
         if self._working():
             return False
         maintained = self._go_on()
+        trying = self._face_trouble()
+        if self._trouble.state:
+            return maintained or trying
         maintained = self._give_back() or maintained
         if beats and self._unit.audit_trail.waiting:
             self._begin()
@@ -262,30 +236,25 @@ class StoreActor(Maintained):
     def wake_at(self) -> float | None:
         if self._working():
             return Flexible(self._next_heartbeat, float("inf")) if self._built else None
-        return Flexible(min(self._next_heartbeat, self._next_housekeeping), float("inf"))
+        work = self._trouble.next_try if self._trouble.state else self._next_housekeeping
+        return Flexible(min(self._next_heartbeat, work), float("inf"))
 
     # Commands.
 
     @handles(names.TASK_CREATE, Request, gathered=True)
     def create(self, requests: list[Request]) -> None:
         """New tasks, written together."""
-        self._begin()
-        with self._patience():
-            self._commands.create(requests)
+        wanted = [request for request in requests if not self._turned_away(request)]
+        if wanted:
+            self._begin()
+            self._commands.create(wanted)
 
     @answers(*(TASK_CHANGES.keys() - {names.TASK_CREATE}), *RUN_CHANGES)
     def change(self, topic: str, request: Request) -> None:
         """Apply a command once, however often it arrives: a repeat gets the first answer."""
-        self._begin()
-        with self._patience():
+        if not self._turned_away(request):
+            self._begin()
             self._commands.apply(topic, request)
-
-    @contextmanager
-    def _patience(self) -> Iterator[None]:
-        try:
-            yield
-        except StoreError as error:
-            raise self._later(error) from error
 
     def _carry_out(self, topic: str, request: Request) -> dict[str, Any]:
         sender = Sender(request.source, request.role)
@@ -306,14 +275,16 @@ class StoreActor(Maintained):
     @answers(*READS)
     def read(self, topic: str, request: Request) -> dict[str, Any]:
         """Answer a question."""
-        result: dict[str, Any] = getattr(self._history, READS[topic])(request.payload)
+        with self._reading():
+            result: dict[str, Any] = getattr(self._history, READS[topic])(request.payload)
         return result
 
     @answers(names.TASK_STATUS)
     def status(self, topic: str, request: Request) -> dict[str, Any]:
         """A task and its newest executions."""
-        task = self._tasks.require(request.payload["task_id"])
-        return self._history.status(task, request.payload.get("history", 10))
+        with self._reading():
+            task = self._tasks.require(request.payload["task_id"])
+            return self._history.status(task, request.payload.get("history", 10))
 
     @answers(names.REGISTRY_LIST)
     def registry_list(self, topic: str, request: Request) -> dict[str, Any]:
@@ -323,8 +294,8 @@ class StoreActor(Maintained):
     @answers(names.REGISTRY_RELOAD)
     def registry_reload(self, topic: str, request: Request) -> dict[str, Any]:
         """Look for task classes anew; park the tasks whose class is gone, take back those whose class came."""
-        changes = self._registry.rescan()
         self._begin()
+        changes = self._registry.rescan()
         self._recovery.park_and_return()
         self._unit.audit(request.source, request.role, topic, "", "ok")
         self.send(names.REGISTRY_CHANGED, Empty())
@@ -370,89 +341,34 @@ class StoreActor(Maintained):
 
     @handles(names.ATTEMPT_PROGRESS, AttemptProgress)
     def progressed(self, progress: AttemptProgress) -> None:
-        """Keep an attempt's latest progress."""
-        self._begin()
-        self._executions.progressed(progress)
+        """Keep an attempt's latest progress, unless nothing can be kept."""
+        if not self._trouble.refusing:
+            self._begin()
+            self._executions.progressed(progress)
 
     @handles(names.TASK_WRITE, TaskWrite)
     def task_write(self, wanted: TaskWrite) -> None:
         """Make a task's change; it is told when the change is durable."""
+        if self._trouble.refusing:
+            refusal = {"failed": self._trouble.advice}
+            self.send(names.TASK_WRITTEN, BusReply(wanted.execution_id, wanted.call_id, refusal))
+            return
         self._begin()
         assert self._database is not None
         result = task_writes.apply(self._database, wanted.sql, wanted.parameters, may_touch_ours=wanted.system)
         self.send(names.TASK_WRITTEN, BusReply(wanted.execution_id, wanted.call_id, result))
 
-    # Events, audit, alerts.
-
-    @handles(names.EVENTS_REFILL, Empty)
-    def refill(self, _: Empty) -> None:
-        """A bridge that has just started asks for what may not have been published."""
-        if self._published:
-            self._begin()
-            self._mark_published()
-        events = self._unit.outbox.unpublished(REFILL_CHUNK)
-        self.send(names.EVENTS_REFILLED, EventsRefilled(events, len(events) < REFILL_CHUNK))
-
-    @handles(names.EVENTS_PUBLISHED, EventsPublished)
-    def published(self, published: EventsPublished) -> None:
-        """Remember how far the events are on the bus. It is written down now and then, with a change that is made
-        anyway; after a crash the events of the last second go out again, with the `seq` they had."""
-        self._published = published.event_id
-
-    @handles(names.AUDIT, AuditLines)
-    def audit(self, batch: AuditLines) -> None:
-        """Write what other actors decided."""
-        trail = self._unit.audit_trail
-        if not batch.may_wait or trail.waiting >= WAITING_LIMIT:
-            self._begin()
-        for row in batch.lines:
-            line = Audit(*row)
-            trail.defer(Line(format_rfc3339(line.at_us), *line[1:]))
-
-    @answers(names.AUDIT_LIST)
-    def audit_list(self, topic: str, request: Request) -> dict[str, Any]:
-        """A page of the audit trail, this question's own sender not yet in it."""
-        self._begin()
-        self._unit.audit_trail.seal()
-        return self._history.audit(request.payload)
-
-    @handles(names.ALERT_RAISE, AlertRaise)
-    def alert(self, alert: AlertRaise) -> None:
-        """Publish an alert, the same one not again too soon."""
-        self._begin()
-        self._alerts.raised(alert)
-
-    @handles(names.LOOP_STALLED, LoopStalled)
-    def stalled(self, stall: LoopStalled) -> None:
-        """The event loop was blocked: tell of it, and see what becomes of the task that did it."""
-        self._begin()
-        self._strikes.stalled(stall)
-
-    @handles(names.BREAKER_CHANGED, BreakerChanged)
-    def breaker_changed(self, breaker: BreakerChanged) -> None:
-        """Publish that the circuit breaker has changed."""
-        if breaker.previous:
-            self._begin()
-            self._unit.outbox.add(names.BREAKER, self._unit.now, {"at": self._unit.now, **breaker._asdict()})
-
-    @handles(names.PEAKS_ASK, Empty)
-    def peaks_asked(self, _: Empty) -> None:
-        """Health has started and wants to go on from the highest values there ever were."""
-        assert self._database is not None
-        row = self._database.one("get_meta", (PEAKS,))
-        self.send(names.PEAKS_KEPT, PeaksKept({} if row is None else decoded(row[0])))
-
-    @handles(names.PEAKS_KEEP, PeaksKept)
-    def keep_peaks(self, kept: PeaksKept) -> None:
-        """Write them down."""
-        self._begin()
-        self._unit.database.run("set_meta", (PEAKS, compact(kept.peaks)))
-
     def report(self) -> dict[str, Any]:
+        try:
+            return {**self.figures, **self._commands.figures, **self._counted()}
+        except StoreError:
+            if not self._trouble.refusing:
+                raise
+            return dict(self.figures)
+
+    def _counted(self) -> dict[str, Any]:
         assert self._database is not None
         return {
-            **self.figures,
-            **self._commands.figures,
             "tasks": self._database.run("count_tasks")[0][0],
             "dead_letters": self._database.run("count_dead")[0][0],
             "totals": dict(self._database.run("counters_below", (names.EXECUTION_EVENTS,))),

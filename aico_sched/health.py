@@ -20,10 +20,14 @@ FEWEST_ATTEMPTS = 10
 
 LAG_LIMIT = 0.1
 
+CRITICAL_STATES = frozenset({"full", "read_only", "damaged"})
+"""States of the database in which nothing can be changed."""
+
 
 _DATABASE = {
     "maintenance": "the database is being worked on ({}); commands wait until that is through",
     "full": "the disk of the database is full; changes are refused until there is room: {}",
+    "read_only": "the database cannot be written; changes are refused until it can: {}",
     "damaged": "the database is damaged ({}); stop the service and run: aico-sched restore FILE",
 }
 
@@ -106,6 +110,6 @@ def judge(
         reasons.append(f"the event loop is {load.loop_lag * 1_000:.0f} ms behind")
     if database.state:
         reasons.append(_DATABASE[database.state].format(database.detail))
-    critical = silent or dropped or rate >= CRITICAL_FAILURE_RATE or database.state == "damaged"
+    critical = silent or dropped or rate >= CRITICAL_FAILURE_RATE or database.state in CRITICAL_STATES
     status = "critical" if critical else "degraded" if reasons else "healthy"
     return status, reasons, checks

@@ -7,14 +7,12 @@ from typing import Any, NamedTuple, Protocol
 import msgpack
 import structlog
 
-from aico_sched.runtime.actor import Actor, handles
+from aico_sched.recorded import Recorded
+from aico_sched.runtime.actor import handles
 from aico_sched.security.database_key import InvalidDatabaseKey
-from aico_sched.store.alerts import Alerts
-from aico_sched.store.connection import Database
 from aico_sched.store.maintenance.job import Job, Outcome, Target
 from aico_sched.store.maintenance.operations import refuse_existing
 from aico_sched.store.maintenance.process import run_worker
-from aico_sched.store.unit import Unit
 from aico_sched.topics import names
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import AlertRaise, BusReply, MaintenanceAsk, Request, StoreState
@@ -54,20 +52,14 @@ class Asked(NamedTuple):
     task: MaintenanceAsk | None
 
 
-class Maintained(Actor):
+class Maintained(Recorded):
     """Base of the store actor. It opens the database by `_open_and_build`, and has the unit of work as `_unit`."""
 
-    _database: Database | None
-    _unit: Unit
     _keys: KeyChanges
     _maintenance_timeout: float
     _increments: Job | None = None
-    _alerts: Alerts
 
     def _open_and_build(self) -> None:
-        raise NotImplementedError
-
-    def _begin(self) -> None:
         raise NotImplementedError
 
     # Holding messages back.
@@ -118,10 +110,16 @@ class Maintained(Actor):
     @handles(names.MAINTENANCE_ASK, MaintenanceAsk)
     def task_asked(self, asked: MaintenanceAsk) -> None:
         """A system task wants it."""
+        wanted = Asked(names.MAINTENANCE_ASK, None, asked)
+        if self._trouble.refusing:
+            self._answer(wanted, asked.kind, Outcome("unavailable", self._trouble.advice))
+            return
         self._begin()
-        self._ask(Asked(names.MAINTENANCE_ASK, None, asked), asked.kind, asked.options)
+        self._ask(wanted, asked.kind, asked.options)
 
     def _command(self, topic: str, request: Request) -> None:
+        if self._turned_away(request):
+            return
         self._begin()
         assert self._database is not None
         seen = self._unit.seen.answer(_seen_as(request))
@@ -196,7 +194,8 @@ class Maintained(Actor):
             self.send(names.STORE_STATE, StoreState("", ""))
         if job is not None and job.outcome is not None:
             self.effects.release(CHILD)
-            self._begin()
+            if not self._trouble.refusing:
+                self._begin()
             self._answer(job.asked, job.kind, job.outcome)
         return waited
 
@@ -216,6 +215,8 @@ class Maintained(Actor):
             task = MaintenanceAsk(*asked.task)
             self._unit.audit(task.task_id, "service", asked.topic, kind, outcome.code, outcome.message)
             self.send(names.MAINTENANCE_DONE, BusReply(task.execution_id, task.correlation_id, reply))
+        if self._trouble.refusing:
+            return
         if outcome.result.get("findings") or outcome.result.get("error_type") == "StoreCorrupt":
             self._report_damage(outcome.result.get("findings") or [outcome.message])
         elif kind == "check" and outcome.code == "ok":
@@ -225,6 +226,8 @@ class Maintained(Actor):
         message = "the database is damaged; stop the service and restore a backup: aico-sched restore FILE"
         self._alerts.raised(AlertRaise(DAMAGED, "critical", message, None, {"findings": found[:10]}, lasting=True))
         self.send(names.STORE_STATE, StoreState("damaged", found[0]))
+        # From the next turn on: this one's alert is written yet.
+        self.effects.call(self._trouble.found_damage, found[0])
 
     # Vacuum in small steps.
 

@@ -1,6 +1,7 @@
 """The service, or only its bus, as a process: logging, signals, exit code."""
 
 import asyncio
+import errno
 import gc
 import signal
 from collections.abc import Callable
@@ -25,6 +26,8 @@ from aico_sched.store.errors import StoreError
 
 _EXPECTED = (StoreError, InvalidDatabaseKey, KeyRingError)
 """Errors whose message tells a person what to do."""
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +89,8 @@ def _why(error: Exception) -> dict[str, str]:
     while cause is not None:
         if isinstance(cause, _EXPECTED):
             return {"reason": str(cause)}
+        if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
+            return {"reason": f"{cause.strerror}: {cause.filename or 'a file'}. Make room on the disk and start again"}
         cause = cause.__cause__
     return described(error)
 

@@ -35,7 +35,7 @@ from aico_sched.schedule import configure_caches
 from aico_sched.security.key_sources import GivenKey
 from aico_sched.settings import Settings
 from aico_sched.store.connection import Database
-from aico_sched.store.errors import AlreadyInUse, LeaseLost
+from aico_sched.store.errors import AlreadyInUse, Damaged, LeaseLost, StoreCorrupt, WrongKey
 from aico_sched.store.lock import DatabaseLock
 from aico_sched.stress import Stress
 from aico_sched.tasks.catalogue import Catalogue
@@ -237,7 +237,7 @@ class SchedulerService:
             restart_budget=scheduler.restart_budget,
             restart_window=scheduler.restart_window,
             stop_timeout=scheduler.shutdown_grace + 30.0,
-            fatal=(LeaseLost, AlreadyInUse),
+            fatal=(LeaseLost, AlreadyInUse, StoreCorrupt, Damaged, WrongKey),
             fault=self._fault,
         )
         supervisor = Supervisor(self._router, self._clock, policy)

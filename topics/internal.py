@@ -392,7 +392,7 @@ class TaskWrite(NamedTuple):
 
 class StoreState(NamedTuple):
     """Store → health: what keeps the store from its usual work. `state` is empty when nothing does, else
-    `maintenance`, `full` or `damaged`; `detail` is for people."""
+    `maintenance`, `full`, `read_only` or `damaged`; `detail` is for people."""
 
     state: str
     detail: str

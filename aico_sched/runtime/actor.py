@@ -153,6 +153,16 @@ class Actor:
         actor, as the end of a child does."""
         return False
 
+    def sieve(self) -> Callable[[str], bool] | None:
+        """While only some messages can be handled: says of a topic whether its messages are. The others wait, in their
+        order, until this is None again, and then come first. Asked before each turn."""
+        return None
+
+    def recovers(self, error: Exception) -> float | None:
+        """A turn raised `error`. Returns after how many seconds the same instance may try again, None if it is a
+        crash. The turn is undone after this."""
+        return None
+
     def hasten(self) -> None:
         """The service is about to stop: cut short what makes messages wait. May be called again."""
 

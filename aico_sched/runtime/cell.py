@@ -5,7 +5,7 @@ child tasks belong to it, so a crash of the handlers loses none of them.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from time import perf_counter
 from typing import Any
@@ -35,6 +35,10 @@ gains by more of them is little."""
 
 END_TIMEOUT = 10.0
 """Seconds for an instance to release what it holds, and for cancelled child tasks to end."""
+
+
+ASIDE_LIMIT = 10_000
+"""Messages that may wait for an actor's sieve to go; beyond it they stay in the mailbox, all of them."""
 
 
 class TryAgain(Exception):
@@ -72,6 +76,7 @@ class Cell:
         self._effects = TurnEffects(self.name, router, self._wake.set, fault)
         self._outgoing = self._effects.outgoing
         self._pending: deque[tuple[str, bytes]] = deque()
+        self._aside: deque[tuple[str, bytes]] = deque()
         self._suspects = Suspects()
         self._stopping = self._was_ready = self._hastened = False
         self.ready = asyncio.Event()
@@ -118,10 +123,11 @@ class Cell:
         if self._mailbox.closed:
             return
         self._router.close_mailbox(self.name)
-        lost = len(self._pending) + self._outgoing.clear()
+        lost = len(self._pending) + len(self._aside) + self._outgoing.clear()
         while batch := drain(self._mailbox, self._batch_size):
             lost += len(batch)
         self._pending.clear()
+        self._aside.clear()
         self._router.settle(lost)
         self._mailbox.close()
 
@@ -130,8 +136,7 @@ class Cell:
         actor = self._make()
         actor.effects = self._effects
         try:
-            async with asyncio.timeout(self._start_timeout):
-                await actor.on_start()
+            await self._begin_life(actor)
             if self._stopping:
                 actor.begin_stop()
             self._commit_turn(0)
@@ -145,6 +150,17 @@ class Cell:
         finally:
             await self._retire(actor)
         self._commit_turn(0)
+
+    async def _begin_life(self, actor: Actor) -> None:
+        try:
+            async with asyncio.timeout(self._start_timeout):
+                await actor.on_start()
+        except Exception as error:
+            # Who starts the service is told at once; later there is somebody to wait for.
+            delay = actor.recovers(error) if self._was_ready else None
+            if delay is None:
+                raise
+            raise TryAgain(delay, error) from error
 
     def _undo_turn(self, actor: Actor) -> None:
         self._effects.undo()
@@ -164,6 +180,7 @@ class Cell:
     async def _step(self, actor: Actor) -> bool:
         """One turn and, when nothing is left to do, the wait for more; false when the actor may end."""
         more = False if actor.holding() else self._drain()
+        self._sift(actor)
         try:
             more = self._turn(actor) or more
         except TryAgain as error:
@@ -202,8 +219,35 @@ class Cell:
 
     # Turns.
 
+    def _sift(self, actor: Actor) -> None:
+        """Put aside what the actor does not take for now; when it takes all again, give it back."""
+        sieve = actor.sieve()
+        if sieve is not None:
+            pending, self._pending = self._pending, deque()
+            for message in pending:
+                (self._pending if sieve(message[0]) else self._aside).append(message)
+            if self._hastened and self._aside:
+                self._give_up_aside()
+        elif self._aside:
+            self._pending.extendleft(reversed(self._aside))
+            self._aside.clear()
+
+    def _give_up_aside(self) -> None:
+        """The service stops, and would wait for these."""
+        aside, self._aside = self._aside, deque()
+        log.error("messages_given_up", actor=self.name, topics=dict(Counter(topic for topic, _ in aside)))
+        self.figures["dropped"] += len(aside)
+        for topic, body in aside:
+            handler = self.kind.handlers.get(topic)
+            if handler is not None:
+                for follow_up in self.kind.given_up(topic, unpack(handler.kind, body)):
+                    self._effects.post(*follow_up)
+        self._router.settle(len(aside))
+
     def _drain(self) -> bool:
         """Move what is in the mailbox into `_pending`; returns whether there may be more."""
+        if len(self._aside) >= ASIDE_LIMIT:
+            return False
         wanted = self._batch_size - len(self._pending)
         if wanted <= 0:
             return True
@@ -236,6 +280,9 @@ class Cell:
         except TryAgain:
             raise
         except Exception as error:
+            delay = actor.recovers(error)
+            if delay is not None:
+                raise TryAgain(delay, error) from error
             if self._suspects.crashed(error, begun):
                 raise self._drop_head(error) from error
             raise

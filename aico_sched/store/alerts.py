@@ -43,6 +43,13 @@ class Alerts:
             self._keep(still)
             self._publish(alert)
 
+    def over(self, notice: AlertRaise) -> None:
+        """Publish the notice that trouble is over which was told of past the database."""
+        still = self._open()
+        if still.pop(notice.key, None) is not None:
+            self._keep(still)
+        self._publish(notice)
+
     def reset(self) -> None:
         """After a transaction that was rolled back: at worst an alert is repeated."""
         self._told.clear()

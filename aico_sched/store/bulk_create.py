@@ -28,8 +28,8 @@ class BulkCreate:
         self._unit, self._tasks = unit, tasks
 
     def prepare(self, wanted: Sequence[tuple[Mapping[str, Any], Sender]]) -> list[Prepared]:
-        """Judge them all and write the rows of those that nothing speaks against. Raises a `StoreError` that is worth
-        trying again; after any other one nothing is written, and each row is tried by itself."""
+        """Judge them all and write the rows of those that nothing speaks against. Raises a `StoreError` of the
+        database; after any other one nothing is written, and each row is tried by itself."""
         outcomes = [self._judged(payload, sender) for payload, sender in wanted]
         # Of two with one id the first counts.
         rows: dict[str, NewTask] = {}
@@ -57,7 +57,7 @@ class BulkCreate:
             parameters = (compact_plain([new.task for new in rows.values()]),)
             inserted = {row[0] for row in self._unit.database.run("insert_tasks", parameters)}
         except StoreError as error:
-            if error.retryable:
+            if error.of_database:
                 raise
             self._unit.restore(mark)
             return set()

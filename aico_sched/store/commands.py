@@ -32,7 +32,7 @@ class Commands:
         self.figures = {"commands": 0, "refused": 0, "deduplicated": 0}
 
     def apply(self, topic: str, request: Request) -> None:
-        """Apply one command. Raises a `StoreError` that is worth trying again; any other is the command's own."""
+        """Apply one command. Raises a `StoreError` of the database; any other is the command's own."""
         seen = self._unit.seen.answer(_seen_as(request))
         if seen is None:
             self._apply_new(topic, request)
@@ -76,7 +76,7 @@ class Commands:
         try:
             result = self._carry_out(topic, request)
         except (CommandError, StoreError) as error:
-            if isinstance(error, StoreError) and error.retryable:
+            if isinstance(error, StoreError) and error.of_database:
                 raise
             self._unit.restore(mark)
             self._refused(topic, request, error if isinstance(error, CommandError) else internal_error(error))

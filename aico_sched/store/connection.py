@@ -16,6 +16,7 @@ from aico_sched.store.errors import (
     StoreBusy,
     StoreCorrupt,
     StoreError,
+    StoreFull,
     WrongKey,
     translate,
 )
@@ -326,6 +327,8 @@ def _configure(path: Path, connection: Any, synchronous: str) -> None:
         _execute(connection, "SELECT count(*) FROM sqlite_master")
     except StoreCorrupt as error:
         raise (WrongKey(path) if "not a database" in str(error) else Damaged(path)) from error
+    except StoreFull:
+        raise
     except StoreError as error:
         raise CannotOpen(path, str(error)) from error
 

@@ -4,21 +4,23 @@ from pathlib import Path
 
 
 class StoreError(Exception):
-    """Base of the store's errors. `retryable` says whether the same statement may succeed later."""
+    """Base of the store's errors. `retryable` says whether the same statement may succeed later, `of_database` whether
+    it is the database that fails rather than the statement: then the whole turn fails, not the one message."""
 
     retryable = False
+    of_database = False
 
 
 class StoreBusy(StoreError):
     """Another connection holds the database's write lock."""
 
-    retryable = True
+    retryable = of_database = True
 
 
 class StoreFull(StoreError):
-    """The disk, or the quota, is full; nothing was written. Free some space: the service goes on by itself."""
+    """The disk, or the quota, is full; nothing was written. Free some space."""
 
-    retryable = True
+    retryable = of_database = True
 
 
 class NoRoom(StoreError):
@@ -35,9 +37,13 @@ class NoRoom(StoreError):
 class StoreReadOnly(StoreError):
     """The database or its folder may not be written."""
 
+    of_database = True
+
 
 class StoreCorrupt(StoreError):
     """The file is damaged. Stop the service and restore a backup: `aico-sched restore FILE`."""
+
+    of_database = True
 
 
 class ConstraintViolated(StoreError):
@@ -126,14 +132,15 @@ _PHRASES: tuple[tuple[str, type[StoreError]], ...] = (
     ("database or disk is full", StoreFull),
     ("disk i/o error", StoreFull),
     ("readonly database", StoreReadOnly),
-    ("malformed", StoreCorrupt),
+    ("disk image is malformed", StoreCorrupt),
+    ("malformed database schema", StoreCorrupt),
     ("file is not a database", StoreCorrupt),
     ("constraint failed", ConstraintViolated),
 )
 
 
 _ADVICE: dict[type[StoreError], str] = {
-    StoreFull: "Make room on the disk: the service goes on by itself",
+    StoreFull: "Make room on the disk",
     StoreReadOnly: "Let this user write to the database and its folder",
     StoreCorrupt: "The file is damaged: stop the service and run aico-sched restore FILE",
 }

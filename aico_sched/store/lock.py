@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from aico_sched.store.errors import AlreadyInUse, CannotOpen
@@ -28,14 +29,16 @@ class DatabaseLock:
             raise CannotOpen(path, f"{error.strerror}; check that the folder exists and is yours to write") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         except OSError as error:
             holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
             os.close(descriptor)
             if not isinstance(error, BlockingIOError):
                 raise CannotOpen(path, f"its lock file cannot be used: {error.strerror}") from error
             raise AlreadyInUse(path, int(holder) if holder.isdecimal() else None) from error
+        # On a full disk it stays nameless: it is held all the same.
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         return cls(descriptor)
 
     def share(self) -> "DatabaseLock":

@@ -18,4 +18,6 @@ def apply(database: Database, sql: str, parameters: list[Any], *, may_touch_ours
     except Refused as error:
         return {"refused": str(error)}
     except StoreError as error:
+        if error.of_database:
+            raise
         return {"failed": str(error)}
