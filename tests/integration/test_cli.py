@@ -87,6 +87,13 @@ async def test_every_command_works_against_a_running_service(run: Running, gate:
     assert all(ended.output for ended in plain)
     offline = {"run", "bus", "next", "doctor", "version", "contract", "keys create", "keys list", "keys revoke"}
     tested_elsewhere = {
+        "backup",
+        "database check",
+        "database rekey",
+        "database vacuum",
+        "dead show",
+        "tasks",
+        "web",
         "apply",
         "audit",
         "lint",
@@ -166,7 +173,7 @@ async def test_a_second_service_on_the_same_data_is_refused(tmp_path: Path) -> N
         await first.says("service_started")
         second = await command(tmp_path, "run", "--data-dir", str(data))
         assert second.code == 1
-        assert "another aico-sched service is using it" in shown(second)
+        assert f"another aico-sched service (process {first.process.pid}) is using it" in shown(second)
         assert (await command(tmp_path, "health", "--data-dir", str(data))).code == 0
         assert await first.stop() == 0
 
