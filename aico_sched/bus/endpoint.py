@@ -15,7 +15,7 @@ from aico_sched.bus.echoes import Echoes, ProbeBody, msgpack_probe
 from aico_sched.bus.link import Link
 from aico_sched.bus.signal import Signal
 from aico_sched.bus.sockets import HIGH_WATER, Context, Socket, make_client, open_socket
-from aico_sched.runtime.readiness import Readiness, drain
+from aico_sched.runtime.readiness import NOW, NOW_AND_MORE, Readiness, drain
 from aico_sched.security.keys import CurveIdentity
 
 _PROBE_PAUSE: Final = 0.02
@@ -198,8 +198,8 @@ class BusEndpoint:
         if not self._links[0].up or not (self.joined or b"" in self._upstream):
             return False
         try:
-            out.send(topic.encode(), zmq.NOBLOCK | zmq.SNDMORE)
-            out.send(body, zmq.NOBLOCK)
+            out.send(topic.encode(), NOW_AND_MORE)
+            out.send(body, NOW)
         except zmq.Again:
             return False
         # The send may have consumed the wake-up for a subscription that arrived.

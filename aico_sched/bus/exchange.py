@@ -16,7 +16,7 @@ from aico_sched.bus.narrowing import narrowed
 from aico_sched.bus.refusal import Reason, Refusals
 from aico_sched.bus.sockets import Context, Socket, open_socket
 from aico_sched.clock import Clock
-from aico_sched.runtime.readiness import Readiness
+from aico_sched.runtime.readiness import NOW, NOW_AND_MORE, Readiness
 from aico_sched.security.keys import CurveKeys
 
 log = structlog.get_logger(__name__)
@@ -147,7 +147,7 @@ class Exchange:
             if self._local is not None and self._local.full:
                 return False
             try:
-                head = receive(zmq.NOBLOCK, copy=False)
+                head = receive(NOW, copy=False)
             except zmq.Again:
                 return False
             body, frames = self._rest(head)
@@ -163,10 +163,10 @@ class Exchange:
         """The second frame and the number of frames. Further ones are read, not kept."""
         if not head.more:
             return b"", 1
-        body = self._xsub.recv(zmq.NOBLOCK, copy=False)
+        body = self._xsub.recv(NOW, copy=False)
         frames, last = 2, body
         while last.more:
-            last = self._xsub.recv(zmq.NOBLOCK, copy=False)
+            last = self._xsub.recv(NOW, copy=False)
             frames += 1
         return body.bytes if frames == 2 else b"", frames
 
@@ -185,8 +185,8 @@ class Exchange:
 
     def _send(self, topic: bytes, body: bytes) -> None:
         # XPUB never refuses: at a subscriber's high-water mark its messages are dropped, and its alone.
-        self._xpub.send(topic, zmq.NOBLOCK | zmq.SNDMORE)
-        self._xpub.send(body, zmq.NOBLOCK)
+        self._xpub.send(topic, NOW_AND_MORE)
+        self._xpub.send(body, NOW)
         self._traffic.forwarded += 1
         self._traffic.forwarded_bytes += len(topic) + len(body)
 
@@ -196,7 +196,7 @@ class Exchange:
         """Take in what clients want to hear; whether there may be more."""
         for _ in range(_TURN):
             try:
-                frame = self._xpub.recv(zmq.NOBLOCK, copy=False)
+                frame = self._xpub.recv(NOW, copy=False)
             except zmq.Again:
                 self._suspect = False
                 return False

@@ -23,14 +23,14 @@ class Outgoing:
 
     def __init__(self, actor: str, router: Router, wake: Callable[[], None]) -> None:
         self._actor, self._router, self._wake = actor, router, wake
-        self._queues: dict[str, deque[list[bytes]]] = {}
+        self._queues: dict[str, deque[tuple[bytes, bytes]]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._queues)
 
     def post(self, topic: str, message: tuple[Any, ...]) -> None:
         """Publish now. What a mailbox does not take waits, and whatever follows for it waits behind that."""
-        frames = [topic.encode(), pack(message)]
+        frames = (topic.encode(), pack(message))
         names = self._router.destinations(topic)
         self._router.count(len(names))
         over = False
@@ -40,7 +40,7 @@ class Outgoing:
         if over:
             raise Overflow(self._actor)
 
-    def _keep(self, name: str, frames: list[bytes]) -> bool:
+    def _keep(self, name: str, frames: tuple[bytes, bytes]) -> bool:
         """Let a message wait; returns whether too many do."""
         if name not in self._queues:
             self._queues[name] = deque()

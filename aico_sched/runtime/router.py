@@ -11,7 +11,7 @@ from typing import Any
 import msgpack
 import zmq
 
-from aico_sched.runtime.readiness import Readiness
+from aico_sched.runtime.readiness import NOW, NOW_AND_MORE, Readiness
 
 
 class UndeclaredTopic(LookupError):
@@ -60,13 +60,16 @@ class Router:
         except KeyError:
             raise UndeclaredTopic(topic) from None
 
-    def push(self, name: str, frames: list[bytes]) -> bool:
-        """Put `frames`, counted before, into the mailbox of `name`; False when it is full."""
+    def push(self, name: str, frames: tuple[bytes, bytes]) -> bool:
+        """Put topic and body, counted before, into the mailbox of `name`; False when it is full."""
         if name in self._closed:
             self.settle(1)
             return True
+        push = self._pushes[name]
         try:
-            self._pushes[name].send_multipart(frames, zmq.NOBLOCK)
+            # Where the first frame finds room, the second is part of the same message and needs none.
+            push.send(frames[0], NOW_AND_MORE)
+            push.send(frames[1], NOW)
         except zmq.Again:
             return False
         if name in self._waiting:

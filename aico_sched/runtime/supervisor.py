@@ -129,7 +129,7 @@ class Supervisor:
     def tell(self, name: str, topic: str, message: tuple[Any, ...]) -> None:
         """Put a message into the mailbox of one actor, if it has room; for news that everybody can do without."""
         self._router.count(1)
-        if not self._router.push(name, [topic.encode(), pack(message)]):
+        if not self._router.push(name, (topic.encode(), pack(message))):
             self._router.settle(1)
 
     async def _settle(self) -> None:
@@ -144,7 +144,7 @@ class Supervisor:
         if task is None or task.done():
             return
         topic, message = stop_message()
-        frames = [topic.encode(), pack(message)]
+        frames = (topic.encode(), pack(message))
         try:
             async with asyncio.timeout(self._policy.stop_timeout):
                 await self._deliver(name, frames)
@@ -153,7 +153,7 @@ class Supervisor:
             log.error("actor_did_not_stop", actor=name, timeout=self._policy.stop_timeout)
             await self._cancel([task])
 
-    async def _deliver(self, name: str, frames: list[bytes]) -> None:
+    async def _deliver(self, name: str, frames: tuple[bytes, bytes]) -> None:
         """Push a message, waiting for room in the mailbox."""
         self._router.count(1)
         try:

@@ -303,7 +303,7 @@ async def test_mailboxes_hold_about_as_many_messages_as_they_are_told(make_bench
         router: Router = bench.router
         router.count(1_000)
         taken = 0
-        while router.push("box", [b"in", b"x"]):
+        while router.push("box", (b"in", b"x")):
             taken += 1
         assert taken == capacity
         assert len(Boxes.read(mailbox)) == capacity
