@@ -72,24 +72,27 @@ class BusSide:
 
     async def _host(self) -> None:
         assert self._context is not None
-        keys = self._keys = KeyRing(self._settings.data_dir / "keys")
+        keys = self._keys = KeyRing(self._settings.data_dir / "keys", self._seconds)
         keys.ensure(self._settings.bus.name)
         self._broker = make_broker(self._context, keys, self._rules, self._settings)
         self._local = self._broker.local_endpoint()
         self.address = await self._broker.start()
         self.server_public_key = keys.server().public
-        self._watch_keys(keys.watched(), self._broker.reload_keys)
+        self._watch_keys(keys.watched(), self._broker.reload_keys, keys.expired)
 
     def _join(self, joined: tuple[str, str], folder: Path) -> None:
         """A bus that another aico-sched process hosts, and whose keys are at hand."""
-        keys = self._keys = KeyRing(folder)
+        keys = self._keys = KeyRing(folder, self._seconds)
         keys.reload()
         self.address, self.server_public_key = BusAddress.of(*joined), keys.server().public
 
         async def reload() -> None:
             keys.reload()
 
-        self._watch_keys(keys.watched(), reload)
+        self._watch_keys(keys.watched(), reload, keys.expired)
+
+    def _seconds(self) -> float:
+        return self._clock.now_us() / 1_000_000
 
     def _join_foreign(self) -> None:
         """A bus where nobody is who he says: commands must be signed."""
@@ -114,8 +117,10 @@ class BusSide:
 
         self._watch_keys(ring.watched(), reload)
 
-    def _watch_keys(self, folders: tuple[Path, ...], reload: Callable[[], Awaitable[object]]) -> None:
-        self._watch = KeyWatch(folders, reload, SystemClock())
+    def _watch_keys(
+        self, folders: tuple[Path, ...], reload: Callable[[], Awaitable[object]], expired: Callable[[], bool] = bool
+    ) -> None:
+        self._watch = KeyWatch(folders, reload, SystemClock(), expired)
         self._watch.start()
 
     async def close(self) -> None:

@@ -115,7 +115,7 @@ async def _serve_broker(settings: Settings) -> int:
     keys = KeyRing(settings.data_dir / "keys")
     keys.ensure(settings.bus.name)
     broker = make_broker(context, keys, AccessRules.load(), settings, _log_refusal)
-    watch = KeyWatch(keys.watched(), broker.reload_keys, SystemClock())
+    watch = KeyWatch(keys.watched(), broker.reload_keys, SystemClock(), keys.expired)
     try:
         address = await broker.start()
         watch.start()

@@ -18,7 +18,7 @@ from aico_sched.bus.sockets import HIGH_WATER, Context
 from aico_sched.bus.source import SourcePeek, SourceReader
 from aico_sched.bus.zap import ZapGate
 from aico_sched.clock import Clock, SystemClock
-from aico_sched.security.keys import KeyRing
+from aico_sched.security.keys import CurveKeys, KeyRing, KeyRingError
 
 __all__ = ["Broker", "BrokerStateError", "BrokerStats", "CannotBind", "PortInUse"]
 
@@ -89,6 +89,7 @@ class Broker:
         self._domain = f"aico-sched-{secrets.token_hex(8)}"
         self._known: dict[str, tuple[str, str]] = {}
         self._admitted: set[str] = set()
+        self._server: CurveKeys | None = None
         self._banned: dict[str, float] = {}
         self._gate: ZapGate | None = None
         self._exchange: Exchange | None = None
@@ -105,6 +106,8 @@ class Broker:
         if self._state != "new":
             raise BrokerStateError(f"the broker is {self._state}; make a new one")
         self._known = self._keyring.snapshot()
+        # As long as the broker lives, whatever becomes of the file: its clients know this one.
+        self._server = self._keyring.server()
         self._gate = ZapGate(self._context, self._domain, self._admit)
         try:
             self._bound = self._open(*(f"tcp://{self._host}:{port or '*'}" for port in self._ports))
@@ -147,15 +150,16 @@ class Broker:
             self._exchange.resume()
 
     async def reload_keys(self) -> bool:
-        """Read the key folder again. If a client that has been connected was revoked, or has another key or role now,
-        everybody is disconnected, and the honest clients are back within their reconnect interval: ZeroMQ cannot
-        close one connection. Once this returns the revoked client receives nothing. Returns whether it disconnected."""
+        """Read the key folder again. If a key with which a client has been connected was revoked, has expired or has
+        another role now, everybody is disconnected, and the honest clients are back within their reconnect interval:
+        ZeroMQ cannot close one connection. Once this returns whoever has that key receives nothing. Returns whether it
+        disconnected."""
         if self._state != "running":
             raise BrokerStateError(f"the broker is {self._state}")
         self._keyring.reload()
         before, self._known = self._known, self._keyring.snapshot()
         self._checks.forget()
-        changed = {name for name, entry in before.items() if self._known.get(name) != entry}
+        changed = {public for public, entry in before.items() if self._known.get(public) != entry}
         if not changed & self._admitted:
             return False
         self._admitted -= changed
@@ -185,20 +189,34 @@ class Broker:
             self._on_refused(name, action, topic, reason)
 
     def _admit(self, public: str, address: str) -> str | None:
-        found = self._keyring.lookup(public)
+        found = self._found(public)
         now = self._clock.monotonic()
         if found is None or self._banned.get(found[0], 0.0) > now:
             name, reason = ("", Reason.UNKNOWN_KEY) if found is None else (found[0], Reason.PROTOCOL)
             self._refusals.add(now, name or address, "connect", "", reason)
             return None
-        self._admitted.add(found[0])
+        self._admitted.add(public)
         return found[0]
+
+    def _found(self, public: str) -> tuple[str, str] | None:
+        found = self._keyring.lookup(public)
+        if found is None and self._keyring.changed():
+            # Made a moment ago, before anybody has told us: a client that is refused once never tries again.
+            try:
+                self._keyring.reload()
+            except (KeyRingError, OSError) as error:
+                log.warning("broker.keys_unreadable", error=str(error))
+                return None
+            self._checks.forget()
+            found = self._keyring.lookup(public)
+        return found
 
     def _open(self, publish: str, subscribe: str) -> tuple[str, str]:
         """A new pair of sockets at these endpoints."""
+        assert self._server is not None
         exchange = Exchange(
             self._context,
-            self._keyring.server(),
+            self._server,
             self._domain,
             self._checks,
             self._refusals,
@@ -243,7 +261,7 @@ class Broker:
     def _on_violation(self, name: str) -> None:
         """Called from within a turn of the exchange, which must not be closed under its feet."""
         self._banned[name] = self._clock.monotonic() + _BAN_SECONDS
-        self._admitted.discard(name)
+        self._admitted -= {public for public, entry in self._known.items() if entry[0] == name}
         if not self._repairs:
             task = asyncio.get_running_loop().create_task(self._reconnect_all(), name="broker-reconnect")
             self._repairs.add(task)

@@ -16,11 +16,17 @@ CHECK_SECONDS: Final = 1.0
 
 
 class KeyWatch:
-    """Calls `reload` after a change in `folders`, within about a second. Between `start` and `stop` it owns a task;
-    a reload that fails is logged and tried again with the next look."""
+    """Calls `reload` after a change in `folders`, or when a key has `expired`, within about a second. Between `start`
+    and `stop` it owns a task; a reload that fails is logged and tried again with the next look."""
 
-    def __init__(self, folders: tuple[Path, ...], reload: Callable[[], Awaitable[object]], clock: Clock) -> None:
-        self._folders, self._reload, self._clock = folders, reload, clock
+    def __init__(
+        self,
+        folders: tuple[Path, ...],
+        reload: Callable[[], Awaitable[object]],
+        clock: Clock,
+        expired: Callable[[], bool] = bool,
+    ) -> None:
+        self._folders, self._reload, self._clock, self._expired = folders, reload, clock, expired
         self._seen = self._state()
         self._task: asyncio.Task[None] | None = None
 
@@ -38,7 +44,7 @@ class KeyWatch:
     async def look(self) -> bool:
         """Reload if something has changed; whether it had."""
         state = self._state()
-        if state == self._seen:
+        if state == self._seen and not self._expired():
             return False
         await self._reload()
         # Only now: a reload that raises is tried again.

@@ -159,7 +159,7 @@ def _keys(folder: Path) -> Check:
     ring = KeyRing(folder)
     try:
         ring.reload()
-        live = [key.name for key in ring.list() if not key.revoked]
+        live = [key.name for key in ring.list() if key.current]
     except (KeyRingError, OSError) as error:
         return Check("keys", "failed", "the keys of the bus cannot be used", str(error))
     return Check("keys", "ok", f"for {', '.join(live)}")

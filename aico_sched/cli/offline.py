@@ -136,7 +136,7 @@ def create_key(
     made = ring.create(name, role)
     secret = made if signing else ring.folder / "secrets" / f"{name}.key_secret"
     if on.out.as_json:
-        (public,) = [key.public for key in ring.list() if key.name == name]
+        (public,) = [key.public for key in ring.list() if key.name == name and key.current]
         on.out.json({"name": name, "role": role, "public": public, "secret_file": str(secret)})
     else:
         on.out.line(f"created {name} ({role}); its secret key is in {secret}")
@@ -145,13 +145,80 @@ def create_key(
 @offline(keyring, "list")
 def list_keys(on: Session, signing: Signing = False, config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Show who may use the bus, and as what."""
-    found = _ring(on, config, signing).list()
+    found, now = _ring(on, config, signing).list(), _now_us() / 1_000_000
     if on.out.as_json:
-        keys = [{"name": k.name, "role": k.role, "public": k.public, "revoked": k.revoked} for k in found]
+        keys = [
+            {
+                "name": key.name,
+                "role": key.role,
+                "public": key.public,
+                "state": _state_of(key),
+                "revoked": key.revoked,
+                "created": _moment(key.created),
+                "expires": _moment(key.expires),
+            }
+            for key in found
+        ]
         on.out.json({"keys": keys})
         return
-    rows = ((k.name, k.role, "revoked" if k.revoked else "active", k.public) for k in found)
-    on.out.table(("NAME", "ROLE", "STATE", "PUBLIC KEY"), rows, "No keys.")
+    rows = (
+        (
+            key.name,
+            key.role,
+            f"old, until {_moment(key.expires)}" if _state_of(key) == "expiring" else _state_of(key),
+            "" if key.created is None else f"{(now - key.created) / 86_400:.0f} d",
+            key.public,
+        )
+        for key in found
+    )
+    on.out.table(("NAME", "ROLE", "STATE", "AGE", "PUBLIC KEY"), rows, "No keys.")
+
+
+def _state_of(key: Any) -> str:
+    return "current" if key.current else "revoked" if key.revoked else "expiring"
+
+
+def _moment(seconds: float | None) -> str | None:
+    from aico_sched.schedule import format_rfc3339
+
+    return None if seconds is None else format_rfc3339(int(seconds * 1_000_000))
+
+
+@offline(keyring, "rotate")
+def rotate_keys(
+    on: Session,
+    name: Annotated[str | None, typer.Argument(help="As `keys list` shows it; all clients if left out.")] = None,
+    overlap: Annotated[
+        float | None,
+        typer.Option(metavar="DAYS", min=0, max=365, help="The old keys are accepted for so long; bus.key_overlap."),
+    ] = None,
+    server: Annotated[
+        bool, typer.Option("--server", help="The broker's own key instead; it counts when the broker starts anew.")
+    ] = False,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Give clients new keys. The old ones are accepted for a while yet."""
+    ring = _ring(on, config, False)
+    if server:
+        if name is not None:
+            raise typer.BadParameter("--server rotates the broker's key; name no client")
+        ring.rotate_server()
+        public = ring.server().public
+        if on.out.as_json:
+            on.out.json({"server": public})
+        else:
+            on.out.line(f"the broker's new public key is {public}; start the broker anew, and give it to its clients")
+        return
+    days = load_settings(config, on.data_dir).bus.key_overlap if overlap is None else overlap
+    names = [key.name for key in ring.list() if key.current] if name is None else [name]
+    for each in names:
+        ring.rotate(each, days * 86_400)
+    if on.out.as_json:
+        on.out.json({"rotated": names, "overlap_days": days})
+    else:
+        until = f"accepted for {days:g} more days" if days else "refused from now on"
+        on.out.line(f"rotated {', '.join(names)}; the old keys are {until}")
 
 
 @offline(keyring, "revoke")

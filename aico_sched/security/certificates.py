@@ -20,12 +20,15 @@ _BANNER = "# A CURVE {} certificate of the aico-sched bus.{}\n\n"
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """One file's content; `secret` is None in a public certificate."""
+    """One file's content; `secret` is None in a public certificate. `created` and `expires` are seconds since 1970;
+    a key without `expires` is valid until it is taken away."""
 
     name: str
     role: str
     public: str
     secret: str | None = field(default=None, repr=False)
+    created: float | None = None
+    expires: float | None = None
 
     def require_secret(self, path: Path) -> str:
         """The secret half, or `InsecureKeyFile` when `path` turned out not to hold one."""
@@ -58,19 +61,23 @@ def check_private(path: Path) -> None:
 
 
 def read(path: Path) -> Certificate:
-    """The certificate in `path`; raises `InsecureKeyFile` for a damaged or readable-by-others file."""
+    """The certificate in `path`, whose name begins with the key's; raises `InsecureKeyFile` for a damaged or
+    readable-by-others file. Without a note of when the key was made that is the file's age."""
     check_private(path)
     try:
         public, secret = zmq.auth.load_certificate(path)
         halves = (public.decode("ascii"), None if secret is None else secret.decode("ascii"))
         metadata = _metadata(path.read_text(encoding="utf-8"))
+        created = float(metadata.get("created", path.stat().st_mtime))
+        expires = float(metadata["expires"]) if "expires" in metadata else None
     except (ValueError, OSError) as error:
         raise InsecureKeyFile(path, f"it cannot be read: {error}") from error
     if any(half is not None and len(half) != 40 for half in halves):
         raise InsecureKeyFile(path, "its key is not 40 characters of Z85; restore it, or revoke and create the key")
-    if metadata.get("name", path.stem) != path.stem:
+    name = path.stem.partition(".")[0]
+    if metadata.get("name", name) != name:
         raise InsecureKeyFile(path, f"it holds the key of {metadata['name']!r}; was it renamed?")
-    return Certificate(path.stem, metadata.get("role", ""), *halves)
+    return Certificate(name, metadata.get("role", ""), *halves, created, expires)
 
 
 def _metadata(text: str) -> dict[str, str]:
@@ -113,6 +120,11 @@ def _text(certificate: Certificate) -> str:
         "metadata\n",
         f"    name = {certificate.name}\n",
         f"    role = {certificate.role}\n",
+        *(
+            f"    {name} = {seconds:.0f}\n"
+            for name, seconds in (("created", certificate.created), ("expires", certificate.expires))
+            if seconds is not None
+        ),
         "curve\n",
         f'    public-key = "{certificate.public}"\n',
     ]

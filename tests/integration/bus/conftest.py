@@ -1,6 +1,7 @@
 """A real hosted bus on loopback, with clients by name."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ class Bus:
     """The broker, its keys, and everything opened on it, closed at the end."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
-        self.ring = KeyRing(folder / "keys")
+        self.ahead = 0.0
+        """Seconds by which the clock of the key ring is ahead."""
+        self.ring = KeyRing(folder / "keys", lambda: time.time() + self.ahead)
         self.ring.ensure()
         for name, role in ROLES.items():
             self.ring.create(name, role)

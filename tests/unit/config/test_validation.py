@@ -84,6 +84,7 @@ WRONG = [
     ("bus.name", "a b", "text"),
     ("bus.keys", 5, "a path"),
     ("bus.rate_limit", 0, "at least 1"),
+    ("bus.key_overlap", -1, "at least 0"),
     ("store.path", 1, "a path or null"),
     ("store.synchronous", "off", "one of full, normal"),
     ("store.key_source", "somewhere", "environment"),
