@@ -51,7 +51,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
         ("registry", "list"),
         ("registry", "reload"),
     }
-    groups |= {("keys", "create"), ("keys", "list"), ("keys", "revoke")}
+    groups |= {("keys", "create"), ("keys", "list"), ("keys", "revoke"), ("keys", "rotate")}
     groups |= {("database", "vacuum"), ("database", "check"), ("database", "rekey")}
     assert {command for command in COMMANDS if len(command) == 2} == groups
 
