@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from aico_sched.clock import Clock, Flexible
-from aico_sched.maintained import KeyChanges, Maintained
+from aico_sched.config_checks import ConfigChecks, Judge
+from aico_sched.maintained import KeyChanges
 from aico_sched.planning import Defaults, WantedTask
 from aico_sched.runtime.actor import answers, handles
 from aico_sched.store import task_writes
@@ -51,6 +52,7 @@ from aico_sched.topics.internal import (
     SlotsDeferred,
     TaskWrite,
 )
+from aico_sched.verdicts import Verdict
 
 HOUSEKEEPING_INTERVAL = 10.0
 SEEN_CHUNK = 500
@@ -65,12 +67,14 @@ class Registry(Catalogue, Protocol):
     def remove_code(self, task_class: str) -> None: ...
     def system_tasks(self) -> Iterable[WantedTask]: ...
     def cache_stats(self) -> dict[str, Any]: ...
+    def judged(self, key: str, verdict: Verdict) -> None: ...
 
 
-class StoreActor(Maintained):
+class StoreActor(ConfigChecks):
     """Applies commands, claims slots, records attempts, and hands out what others must know after each commit."""
 
     name = "store"
+    _registry: Registry
 
     def __init__(
         self,
@@ -88,11 +92,12 @@ class StoreActor(Maintained):
         keys: KeyChanges,
         maintenance_timeout: float,
         history: HistoryLimits,
+        judge: Judge,
     ) -> None:
         super().__init__(clock)
         self._keys, self._maintenance_timeout = keys, maintenance_timeout
         self._history_limits = history
-        self._open, self._registry = open_database, registry
+        self._open, self._registry, self._judge = open_database, registry, judge
         self._defaults, self._boot_id = defaults, boot_id
         self._cache_size = cache_size
         self._event_retention, self._message_id_retention = event_retention, message_id_retention
@@ -130,7 +135,7 @@ class StoreActor(Maintained):
         self._runs = RunCommands(self._unit, self._tasks, self._executions)
         self._history = History(self._unit)
         self._recovery = Recovery(self._unit, self._tasks, self._executions, self._attempts, self._registry)
-        self._commands = Commands(self._unit, self._tasks, self._carry_out, self.reply_packed)
+        self._commands = Commands(self._unit, self._tasks, self._carry_out, self.reply_packed, self._postpone)
         self._bulk_claim = BulkClaim(self._unit, self._executions, self._slots)
         self._bulk_end = BulkEnd(self._unit, self._executions, self._attempts)
         self._clock_step = ClockStep(self._unit, self._tasks)
@@ -252,6 +257,9 @@ class StoreActor(Maintained):
     @answers(*(TASK_CHANGES.keys() - {names.TASK_CREATE}), *RUN_CHANGES)
     def change(self, topic: str, request: Request) -> None:
         """Apply a command once, however often it arrives: a repeat gets the first answer."""
+        self._apply(topic, request)
+
+    def _apply(self, topic: str, request: Request) -> None:
         if not self._turned_away(request):
             self._begin()
             self._commands.apply(topic, request)

@@ -4,8 +4,9 @@ import asyncio
 
 from aico_sched.clock import Clock
 from aico_sched.cpus import usable_cpus
+from aico_sched.execution.child.judge import ConfigJudge
 from aico_sched.execution.child.runner import ProcessRunner, SandboxRules
-from aico_sched.execution.environments import Runner
+from aico_sched.execution.environments import Environments, Runner
 from aico_sched.execution.powers import Post, Replies, ServicePowers
 from aico_sched.execution.queries import Queries
 from aico_sched.execution.sandbox.policy import Limits
@@ -43,6 +44,13 @@ def sandbox_rules(settings: Settings) -> SandboxRules:
 def is_sandboxed(settings: Settings, task_class: str) -> bool:
     """Whether the code of a class runs only in the sandbox: nobody vouches for what lies in a user's namespace."""
     return settings.sandbox.enabled and namespace(task_class) in CATEGORIES
+
+
+def config_judge(settings: Settings, environments: Environments) -> ConfigJudge:
+    """Who asks a class in the sandbox what it thinks of a configuration."""
+    sandbox = environments.runner(SANDBOX)
+    assert isinstance(sandbox, ProcessRunner)
+    return ConfigJudge(sandbox, settings.data_dir / "task_data")
 
 
 class PowerSource:

@@ -26,7 +26,7 @@ from aico_sched.execution.environments import Environments
 from aico_sched.execution.pauses import Pauses
 from aico_sched.health import Thresholds
 from aico_sched.host import HostSampler, PsutilSampler
-from aico_sched.process_wiring import PowerSource
+from aico_sched.process_wiring import PowerSource, config_judge
 from aico_sched.quiet import QuietHours
 from aico_sched.runtime.cell import Fault
 from aico_sched.runtime.router import Router
@@ -256,6 +256,7 @@ class SchedulerService:
         powers = self._powers = PowerSource(
             settings, clock, environments.runner("process"), own_database=self._own_store
         )
+        judge = config_judge(settings, environments)
         claim_ids = iter(range(0, 2**62, 2**32))
 
         def registry() -> TaskRegistry:
@@ -276,6 +277,7 @@ class SchedulerService:
                 keys=self._database_keys,
                 maintenance_timeout=settings.store.maintenance_timeout,
                 history=history_limits(settings),
+                judge=judge.ask,
             )
 
         def health() -> HealthActor:

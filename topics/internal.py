@@ -390,6 +390,16 @@ class TaskWrite(NamedTuple):
     system: bool
 
 
+class ConfigJudged(NamedTuple):
+    """Store → itself: a class has been asked about the configuration in a command, which is carried out now. `verdict`
+    is (code, message, field)."""
+
+    topic: str
+    request: Request
+    key: str
+    verdict: tuple[str, str, str]
+
+
 class StoreState(NamedTuple):
     """Store → health: what keeps the store from its usual work. `state` is empty when nothing does, else
     `maintenance`, `full`, `read_only` or `damaged`; `detail` is for people."""

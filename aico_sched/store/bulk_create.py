@@ -12,12 +12,13 @@ from aico_sched.store.errors import StoreError
 from aico_sched.store.tasks import NewTask, Sender, TaskCommands
 from aico_sched.store.unit import Unit
 from aico_sched.topics.errors import CommandError
+from aico_sched.verdicts import Unjudged
 
 
 class Prepared(NamedTuple):
-    """A create that may go through, or why it may not. `written`: its row is in the database already."""
+    """A create that may go through, or why it may not, or not yet. `written`: its row is in the database already."""
 
-    outcome: NewTask | CommandError
+    outcome: NewTask | CommandError | Unjudged
     written: bool = False
 
 
@@ -44,10 +45,10 @@ class BulkCreate:
             for each in outcomes
         ]
 
-    def _judged(self, payload: Mapping[str, Any], sender: Sender) -> NewTask | CommandError:
+    def _judged(self, payload: Mapping[str, Any], sender: Sender) -> NewTask | CommandError | Unjudged:
         try:
             return self._tasks.prepare(payload, sender)
-        except CommandError as error:
+        except (CommandError, Unjudged) as error:
             return error
 
     def _written(self, rows: Mapping[str, NewTask]) -> set[str]:

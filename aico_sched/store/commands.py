@@ -8,26 +8,29 @@ import msgpack
 
 from aico_sched.store.bulk_create import BulkCreate
 from aico_sched.store.errors import StoreError
-from aico_sched.store.tasks import Sender, TaskCommands
+from aico_sched.store.tasks import NewTask, Sender, TaskCommands
 from aico_sched.store.unit import Unit
 from aico_sched.topics import names
 from aico_sched.topics.errors import CommandError, internal_error
 from aico_sched.topics.internal import Request
+from aico_sched.verdicts import Unjudged
 
 FEWEST_CREATES = 3
 """With fewer creates in a row the long way is as short."""
 
 Carry = Callable[[str, Request], dict[str, Any]]
 Answer = Callable[[Request, bytes], None]
+Postpone = Callable[[str, Request, Unjudged], None]
 
 
 class Commands:
     """Applies commands inside the store's transaction. `carry_out` does what a command asks and returns the result,
-    or raises; `answer` sends an answer once the transaction is durable."""
+    or raises; `answer` sends an answer once the transaction is durable; `postpone` has a command applied again when a
+    question that it raises has been answered."""
 
-    def __init__(self, unit: Unit, tasks: TaskCommands, carry_out: Carry, answer: Answer) -> None:
+    def __init__(self, unit: Unit, tasks: TaskCommands, carry_out: Carry, answer: Answer, postpone: Postpone) -> None:
         self._unit, self._tasks = unit, tasks
-        self._carry_out, self._answer = carry_out, answer
+        self._carry_out, self._answer, self._postpone = carry_out, answer, postpone
         self._bulk_create = BulkCreate(unit, tasks)
         self.figures = {"commands": 0, "refused": 0, "deduplicated": 0}
 
@@ -65,7 +68,7 @@ class Commands:
         for request, (outcome, written) in zip(requests, self._bulk_create.prepare(wanted), strict=True):
             if isinstance(outcome, CommandError):
                 self._refused(topic, request, outcome)
-            elif written:
+            elif written and isinstance(outcome, NewTask):
                 self._accepted(topic, request, self._tasks.added(outcome))
             else:
                 self._apply_new(topic, request)
@@ -80,6 +83,10 @@ class Commands:
                 raise
             self._unit.restore(mark)
             self._refused(topic, request, error if isinstance(error, CommandError) else internal_error(error))
+            return
+        except Unjudged as question:
+            self._unit.restore(mark)
+            self._postpone(topic, request, question)
             return
         self._unit.keep(mark)
         self._accepted(topic, request, result)

@@ -11,6 +11,7 @@ from aico_sched.security import permissions
 from aico_sched.tasks.errors import CodeNotRemovable, InvalidTaskConfig, TaskClassError
 from aico_sched.tasks.registry import SystemTask, TaskRegistry
 from aico_sched.topics.errors import CommandError, ErrorCode
+from aico_sched.verdicts import Verdict, Verdicts
 
 log = structlog.get_logger(__name__)
 
@@ -30,13 +31,15 @@ class Catalogue:
 
     def __init__(self, registry: TaskRegistry, arranged: Callable[[str], Arranged]) -> None:
         self._registry, self._arranged = registry, arranged
+        self._verdicts = Verdicts()
         registry.discover()
 
     def check(self, task_class: str, config: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration if the class takes it. Raises `unknown_task_class`, or `invalid_message` naming the
-        field."""
+        field; `Unjudged` for a class that only a sandbox may load, until it is `judged`."""
         try:
-            return self._registry.validate_config(task_class, config)
+            checked = self._registry.validate_config(task_class, config)
+            question = self._registry.question(task_class, checked)
         except InvalidTaskConfig as error:
             field = f"config.{error.field}" if error.field else "config"
             raise CommandError(ErrorCode.INVALID_MESSAGE, str(error), field=field) from error
@@ -45,6 +48,15 @@ class Catalogue:
             raise CommandError(
                 ErrorCode.UNKNOWN_TASK_CLASS, str(error), field="task_class", suggestion=suggestion
             ) from error
+
+        verdict = Verdict() if question is None else self._verdicts.take(question)
+        if verdict.code:
+            raise CommandError(ErrorCode(verdict.code), verdict.message, field=verdict.field)
+        return checked
+
+    def judged(self, key: str, verdict: Verdict) -> None:
+        """What a class said of the configuration it was asked about."""
+        self._verdicts.put(key, verdict)
 
     def options_of(self, task_class: str) -> Mapping[str, Any]:
         """The class's own defaults for `TaskOptions`; none for a class that cannot be loaded."""
@@ -69,6 +81,7 @@ class Catalogue:
 
     def rescan(self) -> dict[str, Any]:
         """Look for classes anew; what changed, as `topics.views.RegistryReloadView`."""
+        self._verdicts.clear()
         return self._registry.discover()._asdict()
 
     def code_file(self, task_class: str) -> Path | None:

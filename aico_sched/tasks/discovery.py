@@ -31,7 +31,8 @@ _TASK_ID = TypeAdapter(TaskId)
 @dataclass(frozen=True, slots=True)
 class FoundClass:
     """Where a task class is, and what its source says of it. `digest` is that of the whole file, empty where there
-    is no source; `path` is set for user tasks only. Without `schedule_known` only loading tells `default_schedule`."""
+    is no source; `path` is set for user tasks only. Without `schedule_known` only loading tells `default_schedule`.
+    `plain`: its source says nothing of a configuration."""
 
     name: str
     module: str
@@ -43,6 +44,7 @@ class FoundClass:
     digest: str = ""
     path: Path | None = None
     default_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    plain: bool = False
 
     @property
     def category(self) -> str:
@@ -225,5 +227,5 @@ def _announced(entry: EntryPoint) -> FoundClass:
 
 
 def _found(item: ParsedClass, module: str, source: Source, digest: str, path: Path | None = None) -> FoundClass:
-    name, attribute, description, schedule, known, options = item
-    return FoundClass(name, module, attribute, source, description, schedule, known, digest, path, options)
+    name, attribute, description, schedule, known, options, plain = item
+    return FoundClass(name, module, attribute, source, description, schedule, known, digest, path, options, plain)

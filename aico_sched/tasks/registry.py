@@ -16,6 +16,7 @@ from aico_sched.tasks.configuration import bind_config, copy_config
 from aico_sched.tasks.discovery import FoundClass, Scan
 from aico_sched.tasks.errors import CodeNotRemovable, TaskClassUnavailable, UnknownTaskClass
 from aico_sched.tasks.source import first_line
+from aico_sched.verdicts import Unjudged
 
 BUILTIN_MODULES = (discovery.BUILTIN_PACKAGE,)
 
@@ -46,7 +47,7 @@ class TaskRegistry:
     `modules` are searched first (packages with all below them), then entry points, then the files of `user_folder`;
     of two classes with one name the first stays. `categories` maps the first part of a name to whether its classes
     may be used; those it does not mention may. At most `cache_size` loaded classes are held. A class whose name is
-    `foreign` is never imported here: it runs in a sandbox, which is where its configuration is checked.
+    `foreign` is never imported here: it runs in a sandbox, which is where it checks its configuration.
     """
 
     def __init__(
@@ -199,13 +200,21 @@ class TaskRegistry:
         """A copy of `config` if the class accepts it, defaults not filled in: they stay the class's to change.
 
         Raises `InvalidTaskConfig` with the offending field, or what `load` raises. Of a foreign class only what no
-        task's configuration can hold is refused.
+        task's configuration can hold is refused; the rest is its `question`.
         """
         if self._foreign(name):
             self.find(name)
         else:
             bind_config(self.load(name), config)
         return copy_config(name, config)
+
+    def question(self, name: str, config: Mapping[str, Any]) -> Unjudged | None:
+        """What a foreign class has to be asked in a sandbox before a task gets `config`; None if there is nothing to
+        ask. Raises what `find` raises."""
+        if not self._foreign(name):
+            return None
+        found = self.find(name)
+        return None if found.plain and not config else Unjudged(found, config)
 
     def default_options(self, name: str) -> dict[str, Any]:
         """The class's defaults for its tasks' options, JSON-able `TaskOptions` fields. Raises what `load` raises."""

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+_BASES = ("BaseTask", "BlockingTask")
 # No class without an indented assignment to `name` can be a task: saves parsing the files that have none.
 _MAY_HOLD_TASK = re.compile(r"^[ \t]+name\b[^\n]*=", re.MULTILINE)
 
 
 class ParsedClass(NamedTuple):
     """A task class as its source shows it. `schedule_known` is false when `default_schedule` is not a literal, so
-    that only importing tells; so is `default_options` empty then."""
+    that only importing tells; so is `default_options` empty then. `plain`: nothing is said of a configuration."""
 
     name: str
     attribute: str
@@ -20,6 +21,7 @@ class ParsedClass(NamedTuple):
     default_schedule: str | None
     schedule_known: bool
     default_options: Mapping[str, Any] = MappingProxyType({})
+    plain: bool = False
 
 
 def parse_classes(source: str, filename: str) -> list[ParsedClass]:
@@ -72,7 +74,13 @@ def _parsed(node: ast.ClassDef) -> ParsedClass | None:
     schedule = values.get("default_schedule")
     known = schedule is None or isinstance(schedule, ast.Constant)
     options = _literal_map(values.get("default_options"))
-    return ParsedClass(name, node.name, description, _literal(schedule), known, options)
+    return ParsedClass(name, node.name, description, _literal(schedule), known, options, _is_plain(node, values))
+
+
+def _is_plain(node: ast.ClassDef, values: Mapping[str, ast.expr]) -> bool:
+    nested = any(isinstance(each, ast.ClassDef) and each.name == "Config" for each in node.body)
+    bases = all(isinstance(base, ast.Name) and base.id in _BASES for base in node.bases)
+    return bases and not (nested or "Config" in values or node.decorator_list or node.keywords)
 
 
 def _assignments(node: ast.ClassDef) -> dict[str, ast.expr]:

@@ -78,18 +78,26 @@ class ProcessRunner:
             return await self._run(job)
         except ChildError as error:
             self._count(error)
-            raise RemoteFailure(type_name(error), str(error), error.output, permanent=error.permanent) from error
+            raise _remote(error) from error
         finally:
             self._figures["running"] -= 1
 
-    async def _run(self, job: Job) -> TaskResult:
+    async def check(self, job: Job) -> TaskResult:
+        """Whether the job's class takes its configuration, its code not being run beyond that: a failure's message
+        says what is wrong, its data `{field}`. Raises as `run`, also for a class that cannot be loaded."""
+        try:
+            return await self._run(job, only_check=True)
+        except ChildError as error:
+            raise _remote(error) from error
+
+    async def _run(self, job: Job, *, only_check: bool = False) -> TaskResult:
         found = job.loader.find(job.start.task_class)
         policy = await self._policy(job, found)
         asked = job.start.limits or {}
         limits = Limits(asked.get("memory_mb"), _whole(asked.get("cpu_seconds")))
         if self._rules is not None:
             limits = limits.narrowed(self._rules.limits)
-        order = _order(job, found, limits, policy)
+        order = _order(job, found, limits, policy, only_check=only_check)
         try:
             child = self._nursery.take()
         except OSError as error:
@@ -138,8 +146,7 @@ class ProcessRunner:
         if isinstance(last, wire.Returned):
             return decoded(last.data)["value"]
         if last is None:
-            error = explain(child.ended.result(), Limits(), child.output.tail)
-            raise RemoteFailure(type_name(error), str(error), error.output, permanent=error.permanent) from error
+            raise _remote(explain(child.ended.result(), Limits(), child.output.tail))
         raise RemoteFailure(last.type, last.message, last.traceback, permanent=last.permanent)
 
     def _reached(self, level: dict[str, Any]) -> None:
@@ -251,7 +258,11 @@ class _Run:
         return explain_limit(raised.limit, self._limits, disk_mb, raised.message, raised.traceback)
 
 
-def _order(job: Job, found: FoundClass, limits: Limits, policy: Policy | None) -> wire.Job:
+def _remote(error: ChildError) -> RemoteFailure:
+    return RemoteFailure(type_name(error), str(error), error.output, permanent=error.permanent)
+
+
+def _order(job: Job, found: FoundClass, limits: Limits, policy: Policy | None, *, only_check: bool) -> wire.Job:
     start = job.start
     return wire.Job(
         task_class=start.task_class,
@@ -271,6 +282,7 @@ def _order(job: Job, found: FoundClass, limits: Limits, policy: Policy | None) -
         search_path=_search_path(),
         limits=limits.pack(),
         sandbox=None if policy is None else policy.pack(),
+        only_check=only_check,
     )
 
 

@@ -41,7 +41,7 @@ class Message(BaseModel):
 
 class Job(Message):
     """Parent → child: what to run. `path` and `folder` are set for a class in the user-task folder, `limits` and
-    `sandbox` as `sandbox.policy` packs them."""
+    `sandbox` as `sandbox.policy` packs them. With `only_check` the class is loaded and checks its configuration."""
 
     kind: Literal["job"] = "job"
     task_class: str
@@ -61,6 +61,7 @@ class Job(Message):
     search_path: list[str]
     limits: dict[str, Any]
     sandbox: dict[str, Any] | None
+    only_check: bool = False
 
 
 class CallFunction(Message):

@@ -36,6 +36,7 @@ from aico_sched.json_text import compact
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext
+from aico_sched.tasks.errors import InvalidTaskConfig
 from aico_sched.tasks.run_log import RunLog
 
 ORPHANED = 70
@@ -92,7 +93,7 @@ async def _run(job: Job, pipe: Pipe) -> Message:
     task_class: type[BaseTask] | None = None
     try:
         task_class = load()
-        return _returned(await _execute(task_class, job, pipe))
+        return _returned(_checked(task_class, job) if job.only_check else await _execute(task_class, job, pipe))
     except BaseException as error:
         return _raised(error, task_class)
 
@@ -123,6 +124,15 @@ async def _execute(task_class: type[BaseTask], job: Job, pipe: Pipe) -> TaskResu
     finally:
         context.flush_progress()
         relay.flush()
+
+
+def _checked(task_class: type[BaseTask], job: Job) -> TaskResult:
+    """Whether the class takes the configuration."""
+    try:
+        bind_config(task_class, job.config)
+    except InvalidTaskConfig as error:
+        return TaskResult(False, tail(str(error)), {"field": error.field})
+    return TaskResult(True)
 
 
 async def _call(job: CallFunction, pipe: Pipe) -> Message:

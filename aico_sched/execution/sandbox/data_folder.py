@@ -1,6 +1,7 @@
 """The one folder a sandboxed task may change, made ready for it."""
 
 import os
+import shutil
 from pathlib import Path
 
 from aico_sched.execution.sandbox.folder_watch import exceeded
@@ -21,3 +22,9 @@ def prepare(folder: Path, uid: int | None, disk_mb: int, max_files: int) -> str 
                 os.lchown(Path(where, name), uid, uid)
         os.lchown(folder, uid, uid)
     return problem
+
+
+def remove(folder: Path) -> None:
+    """Delete `folder` with all that is in it; harmless if it is not there. Raises OSError."""
+    if folder.exists():
+        shutil.rmtree(folder)

@@ -18,7 +18,7 @@ class Clean(BaseTask):
     name: ClassVar[str] = "user.clean"
     default_schedule = "@daily"
 '''
-    assert parse_classes(source, "f") == [ParsedClass("user.clean", "Clean", "Cleans up.", "@daily", True)]
+    assert parse_classes(source, "f") == [ParsedClass("user.clean", "Clean", "Cleans up.", "@daily", True, plain=True)]
 
 
 def test_a_description_wins_over_the_docstring() -> None:
@@ -28,7 +28,7 @@ def test_a_description_wins_over_the_docstring() -> None:
 
 def test_a_schedule_that_is_no_literal_is_not_known() -> None:
     source = 'class A(BaseTask):\n    name = "user.a"\n    default_schedule = DAILY\n'
-    assert parse_classes(source, "f")[0][3:] == (None, False, {})
+    assert parse_classes(source, "f")[0][3:6] == (None, False, {})
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,19 @@ def test_broken_source_is_an_error(source: str) -> None:
 def test_source_too_deep_for_the_parser_is_a_syntax_error() -> None:
     with pytest.raises(SyntaxError):
         parse_classes("class A(BaseTask):\n    name = 'user.a'\nx = " + "(" * 100_000, "f")
+
+
+@pytest.mark.parametrize(
+    ("source", "plain"),
+    [
+        ("class A(BaseTask):\n    name = 'user.a'\n", True),
+        ("class A(BlockingTask):\n    name = 'user.a'\n", True),
+        ("class A(BaseTask):\n    name = 'user.a'\n    Config = Mine\n", False),
+        ("class A(BaseTask):\n    name = 'user.a'\n    class Config: pass\n", False),
+        ("class A(OtherTask):\n    name = 'user.a'\n", False),
+        ("class A(tasks.BaseTask, Mixin):\n    name = 'user.a'\n", False),
+        ("@decorated\nclass A(BaseTask):\n    name = 'user.a'\n", False),
+    ],
+)
+def test_a_class_whose_source_says_nothing_of_a_configuration_is_plain(source: str, plain: bool) -> None:
+    assert parse_classes(source, "f")[0].plain is plain
