@@ -135,6 +135,8 @@ _PHRASES: tuple[tuple[str, type[StoreError]], ...] = (
     ("disk image is malformed", StoreCorrupt),
     ("malformed database schema", StoreCorrupt),
     ("file is not a database", StoreCorrupt),
+    # Every text was UTF-8 when it was written.
+    ("utf8error", StoreCorrupt),
     ("constraint failed", ConstraintViolated),
 )
 
