@@ -3,6 +3,7 @@
 import re
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
@@ -23,12 +24,16 @@ def queries() -> dict[str, str]:
 
 
 def migrations() -> list[tuple[int, str]]:
-    """The schema's steps as (version, script), in order. Two of one number are refused: a database would be taken to
-    have both when it has one."""
-    folder = resources.files("aico_sched.store").joinpath("migrations")
+    """The schema's steps as (version, script), in order. Raises ValueError if they are not numbered from 1 on, each
+    number once: a database would be taken to have a step that it has not."""
+    return numbered(resources.files("aico_sched.store").joinpath("migrations"))
+
+
+def numbered(folder: Traversable) -> list[tuple[int, str]]:
+    """The steps in `folder`, as `migrations`."""
     files = (file for file in folder.iterdir() if file.name.endswith(".sql"))
     steps = sorted((int(file.name.split("_")[0]), file.read_text(encoding="utf-8")) for file in files)
     numbers = [number for number, _ in steps]
-    if len(set(numbers)) < len(numbers):
-        raise ValueError(f"two migrations have the same number: {numbers}")
+    if numbers != list(range(1, len(numbers) + 1)):
+        raise ValueError(f"migrations must be numbered from 1 on, each number once; these are {numbers}")
     return steps
