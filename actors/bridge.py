@@ -41,6 +41,9 @@ log = structlog.get_logger(__name__)
 INTAKE = 200
 """Frames taken from the bus in one turn."""
 
+LOG_LINES = 50
+"""Lines of the log published in one turn, between the commands."""
+
 ACTIVITY_INTERVAL = 1.0
 """Seconds between two words to health that the user is active; what comes in between costs a look at its topic."""
 
@@ -93,6 +96,16 @@ class BusRefusal(Protocol):
     def action(self) -> str: ...
 
 
+class LogLines(Protocol):
+    """The service's log on its way to `topic` (`log_topic.LogTopic`)."""
+
+    @property
+    def topic(self) -> str: ...
+    def on_line(self, wake: Callable[[], None]) -> None: ...
+    def take(self, most: int) -> list[dict[str, Any]]: ...
+    def figures(self) -> dict[str, int]: ...
+
+
 class BridgeActor(Actor):
     """Validates what comes in, so that nobody behind it has to, and publishes what is durable.
 
@@ -113,11 +126,13 @@ class BridgeActor(Actor):
         terms: Terms,
         take_refusals: Callable[[], Sequence[BusRefusal]] = tuple,
         bus_figures: Callable[[], dict[str, Any]] = dict,
+        log_lines: LogLines | None = None,
     ) -> None:
         super().__init__(clock)
         self._make_endpoint, self._source = make_endpoint, source
         self._role_of, self._may_publish = role_of, may_publish
         self._take_refusals, self._bus_figures = take_refusals, bus_figures
+        self._log_lines = log_lines
         self._heartbeat_interval, self._terms = heartbeat_interval, terms
         self._endpoint: Endpoint | None = None
         self._own_replies = f"{names.REPLY}{source}.{secrets.token_hex(16)}"
@@ -146,6 +161,8 @@ class BridgeActor(Actor):
             self._endpoint.subscribe(prefix)
         await self._endpoint.ready(READY_TIMEOUT)
         self._endpoint.on_readable(self.effects.wake)
+        if self._log_lines is not None:
+            self._log_lines.on_line(self.effects.wake)
         self.send(names.EVENTS_REFILL, Empty())
 
     async def on_stop(self) -> None:
@@ -171,8 +188,9 @@ class BridgeActor(Actor):
     def take_input(self) -> bool:
         self._departures.flush()
         self.effects.call(self._tell_departed)
+        more = self._publish_log()
         if self._quiet or self._departures:
-            return False
+            return more
         assert self._endpoint is not None
         for refusal in self._take_refusals():
             role = self._role_or_none(refusal.name)
@@ -188,7 +206,7 @@ class BridgeActor(Actor):
                 self._take_reply(body)
             elif topic in COMMANDS or not topic.startswith(_SAID_BY_US):
                 self._take_command(topic, body)
-        return len(frames) == INTAKE
+        return more or len(frames) == INTAKE
 
     def end_turn(self) -> None:
         for lines, may_wait in ((self._refused, False), (self._asked, True)):
@@ -338,6 +356,15 @@ class BridgeActor(Actor):
         told = {name: value for name, value in alert._asdict().items() if name != "lasting"}
         self._say(envelope._replace(payload={"at": envelope.timestamp, **told}))
 
+    def _publish_log(self) -> bool:
+        """Publish lines of the log while the bus takes them; returns whether more wait."""
+        if self._log_lines is None or self._departures:
+            return False
+        rows = self._log_lines.take(LOG_LINES)
+        for row in rows:
+            self._say(new_envelope(self._log_lines.topic, self._source, row))
+        return len(rows) == LOG_LINES
+
     # Messages of tasks.
 
     @handles(names.BUS_PUBLISH, BusPublish)
@@ -399,4 +426,5 @@ class BridgeActor(Actor):
 
     def report(self) -> dict[str, Any]:
         waiting = {"unsent": len(self._departures), "unsent_max": self._departures.longest}
-        return {**self.figures, **waiting, **self._bus_figures()}
+        lines = {} if self._log_lines is None else self._log_lines.figures()
+        return {**self.figures, **waiting, **lines, **self._bus_figures()}

@@ -18,7 +18,7 @@ _COUNTERS: Final = {
     "executor": ("started", "ended", *OUTCOMES, "seconds_total", "failures", "start_delay"),
     "scheduler": ("claims", "deferred", "clock_steps", "loads", "lateness"),
     "store": ("commits", "commands", "refused", "deduplicated", "claimed"),
-    "bridge": ("received", "refused", "replies", "events", "published"),
+    "bridge": ("received", "refused", "replies", "events", "published", "log_lines_dropped"),
     "health": ("samples", "constrained", "incidents", "lag"),
 }
 _GAUGES: Final = {

@@ -80,9 +80,11 @@ def judge(
     rate = failed / ended if ended >= FEWEST_ATTEMPTS else 0.0
     restarts = {name: report["restarts"] for name, report in reports.items() if report.get("restarts")}
     dropped = sum(report.get("dropped", 0) for report in reports.values())
+    lost_lines = reports.get("bridge", {}).get("log_lines_dropped", 0)
     checks: dict[str, dict[str, Any]] = {
         "actors": {"ok": not silent, "silent": silent, "restarts": restarts},
         "messages": {"ok": not dropped, "dropped": dropped},
+        "log_topic": {"ok": not lost_lines, "dropped": lost_lines},
         "failures": {"ok": rate < FAILURE_RATE_LIMIT, "ended": ended, "failed": failed},
         "task_classes": {"ok": not store.get("unavailable"), "unavailable": store.get("unavailable", [])},
         "dead_letters": {"ok": True, "count": store.get("dead_letters", 0)},
@@ -100,6 +102,8 @@ def judge(
         reasons.append(f"actors have crashed and were restarted: {', '.join(sorted(restarts))}")
     if dropped:
         reasons.append(f"{dropped} messages could not be handled and were dropped")
+    if lost_lines:
+        reasons.append(f"{lost_lines} lines of the log found no room on scheduler.log_topic")
     if rate >= FAILURE_RATE_LIMIT:
         reasons.append(f"{rate:.0%} of the attempts failed")
     if store.get("unavailable"):

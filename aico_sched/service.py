@@ -26,6 +26,7 @@ from aico_sched.execution.environments import Environments
 from aico_sched.execution.pauses import Pauses
 from aico_sched.health import Thresholds
 from aico_sched.host import HostSampler, PsutilSampler
+from aico_sched.log_topic import LogTopic
 from aico_sched.process_wiring import PowerSource, config_judge
 from aico_sched.quiet import QuietHours
 from aico_sched.runtime.cell import Fault
@@ -101,6 +102,7 @@ class SchedulerService:
         self._fault = fault
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._announced = False
+        self._log_topic: LogTopic | None = None
         self._router: Router | None = None
         self._supervisor: Supervisor | None = None
         self._environments: Environments | None = None
@@ -147,6 +149,9 @@ class SchedulerService:
             log.info("scheduler_disabled", hint="scheduler.enabled is false: nothing was started")
             return
         configure_caches(self.settings.scheduler.cache_size)
+        if self.settings.scheduler.log_topic is not None:
+            self._log_topic = LogTopic(self.settings.scheduler.log_topic, self._clock)
+            self._log_topic.install()
         self._context = zmq.Context()
         try:
             if self._own_store:
@@ -167,6 +172,8 @@ class SchedulerService:
             supervisor, self._supervisor = self._supervisor, None
             supervisor.tell("bridge", names.QUIESCE, Empty())
             await supervisor.stop(STOP_ORDER)
+        if self._log_topic is not None:
+            self._log_topic.remove()
         if self._environments is not None:
             environments, self._environments = self._environments, None
             await environments.close()
@@ -349,4 +356,5 @@ class SchedulerService:
             terms=bus.terms,
             take_refusals=bus.take_refusals,
             bus_figures=bus.figures,
+            log_lines=self._log_topic,
         )

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from aico_sched.paths import absolute
 from aico_sched.quiet import QuietHours
 from aico_sched.schedule import ScheduleError, parse_blackout, parse_schedule
+from aico_sched.topics import limits, names
 from aico_sched.topics.commands import PositiveSeconds, TaskOptions
 
 DAY = 86_400.0
@@ -78,6 +79,18 @@ class SchedulerSettings(Section):
     message_id_retention: float = Field(ge=1, le=30 * DAY)
     log_level: Literal["debug", "info", "warning", "error", "critical"]
     log_format: Literal["auto", "console", "json"]
+    log_topic: str | None
+
+    @field_validator("log_topic")
+    @classmethod
+    def _is_a_foreign_topic(cls, topic: str | None) -> str | None:
+        if topic is None:
+            return None
+        if not topic or not topic.isprintable() or " " in topic or len(topic.encode()) > limits.MAX_TOPIC_BYTES:
+            raise ValueError(f"a topic of 1 to {limits.MAX_TOPIC_BYTES} bytes, printable and without spaces")
+        if f"{topic}.".startswith(names.ROOT):
+            raise ValueError(f"a topic outside {names.ROOT}*, which is the scheduler's own")
+        return topic
 
     @field_validator("task_modules")
     @classmethod

@@ -48,6 +48,7 @@ def shows(*keys: str) -> Callable[[Test], Test]:
 ELSEWHERE = {
     "scheduler.log_level": "test_cli.py: it is the process's, not the embedded service's",
     "scheduler.log_format": "test_cli.py",
+    "scheduler.log_topic": "bus/test_log_topic.py",
     "scheduler.health_window": "test_health.py",
     "scheduler.longest_pause": "time/test_pauses.py",
     "scheduler.user_idle_after": "time/test_idle.py",

@@ -72,6 +72,7 @@ WRONG = [
     ("scheduler.message_id_retention", 0, "at least 1"),
     ("scheduler.log_level", "loud", "one of debug, info, warning, error, critical"),
     ("scheduler.log_format", "xml", "one of auto, console, json"),
+    ("scheduler.log_topic", "scheduler.log", "outside scheduler."),
     ("bus.host", "a b", "text"),
     ("bus.publish_port", 65536, "at most 65535"),
     ("bus.subscribe_port", 5565, "another port than bus.publish_port"),

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import msgpack
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -111,7 +112,8 @@ def test_what_comes_from_another_process_is_taken_once_in_whatever_order(batches
     assert len(seen) + (log.plain() or {"dropped": 0})["dropped"] == last
 
 
-async def test_the_first_lines_leave_at_once_and_a_flood_in_batches() -> None:
+async def test_the_first_lines_leave_at_once_and_a_flood_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 0.0)
     sent: list[tuple[list[Line], int]] = []
     arrived = RunLog()
     relay = LogRelay(lambda lines, total: sent.append((lines, total)), RunLog())
