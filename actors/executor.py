@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import uuid
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -16,39 +15,30 @@ from aico_sched.data.source import DataSource
 from aico_sched.execution.attempt import Attempt, GiveUp, broken, ended_unbegun, run_attempt
 from aico_sched.execution.environments import Environments, TaskLoader
 from aico_sched.execution.guard import LoopGuard
-from aico_sched.execution.maintenance import maintainer
 from aico_sched.execution.pauses import Pauses
-from aico_sched.execution.powers import Post, Replies
+from aico_sched.execution.ports import AttemptPorts, MakePowers, Outside
 from aico_sched.execution.stalls import Stall
 from aico_sched.histogram import Histogram
 from aico_sched.logs import described
-from aico_sched.quiet import QuietHours
 from aico_sched.runtime.actor import Actor, Child, handles
 from aico_sched.security import permissions
-from aico_sched.tasks.base import PermanentError
-from aico_sched.tasks.context import TaskPorts
-from aico_sched.tasks.powers import Powers
 from aico_sched.topics import names
 from aico_sched.topics.errors import ErrorCode
 from aico_sched.topics.internal import (
     AlertRaise,
     AttemptCancel,
     AttemptEnd,
-    AttemptProgress,
     AttemptsEnded,
     AttemptsStart,
     AttemptStart,
     Audit,
     AuditLines,
     BreakerChanged,
-    BusPublish,
     BusReply,
-    BusRequest,
     Capacity,
     Empty,
     Load,
     LoopStalled,
-    QuietHoursLearned,
 )
 
 log = structlog.get_logger(__name__)
@@ -93,7 +83,7 @@ class ExecutorActor(Actor):
         shutdown_grace: float,
         cancel_grace: float,
         open_data: Callable[[], AbstractAsyncContextManager[DataSource]] | None = None,
-        make_powers: Callable[[AttemptStart, Replies, Post], Powers] | None = None,
+        make_powers: MakePowers | None = None,
     ) -> None:
         super().__init__(clock)
         self._open_data, self._make_powers = open_data, make_powers
@@ -129,6 +119,15 @@ class ExecutorActor(Actor):
         attempts = [child.info for child in self.effects.children.values()]
         self._running = sum(attempt.begun for attempt in attempts)
         self._waiting.extend(attempt.start for attempt in attempts if not attempt.begun)
+        self._outside = Outside(
+            self.clock,
+            self.effects.post,
+            self._guard.gate,
+            self._pauses,
+            self._may_publish,
+            self._open_data,
+            self._make_powers,
+        )
         self._guard.watch.start(self._stalled)
         self.send(names.LOAD_ASK, Empty())
         self._announce(whole=True)
@@ -201,7 +200,7 @@ class ExecutorActor(Actor):
         """The child task. It touches nothing of this instance but what never changes."""
         effects = self.effects
         try:
-            ports = self._ports(attempt)
+            ports = AttemptPorts(self._outside, attempt)
             end = await run_attempt(
                 attempt,
                 self._environments,
@@ -330,76 +329,7 @@ class ExecutorActor(Actor):
     def wake_at(self) -> float | None:
         return None if self._stopped_children else self._stop_at
 
-    # What a running task may reach.
-
-    def _ports(self, attempt: Attempt) -> TaskPorts:
-        start, effects = attempt.start, self.effects
-
-        def report_progress(progress: dict[str, Any]) -> None:
-            effects.post(
-                names.ATTEMPT_PROGRESS,
-                AttemptProgress(start.execution_id, start.task_id, start.attempt, progress, self.clock.now_us()),
-            )
-
-        def message(topic: str, payload: dict[str, Any], attributes: dict[str, str]) -> BusPublish:
-            return BusPublish(topic, payload, start.creator, start.role, attributes)
-
-        def check(topic: str) -> None:
-            if not self._may_publish(start.role, start.creator, topic):
-                message = f"{start.creator}, who created this task, may not publish on {topic} (role {start.role})"
-                raise PermanentError(message)
-
-        async def publish(topic: str, payload: dict[str, Any], attributes: dict[str, str]) -> None:
-            check(topic)
-            effects.post(names.BUS_PUBLISH, message(topic, payload, attributes))
-
-        async def request(topic: str, payload: dict[str, Any], timeout: float) -> dict[str, Any]:
-            check(topic)
-            correlation_id = str(uuid.uuid4())
-            reply: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-            attempt.replies[correlation_id] = reply
-            try:
-                asked = BusRequest(start.execution_id, correlation_id, message(topic, payload, {}))
-                effects.post(names.BUS_REQUEST, asked)
-                async with self.clock.timeout(timeout):
-                    return await reply
-            finally:
-                del attempt.replies[correlation_id]
-
-        gate, on_loop = self._guard.gate, start.environment in ("auto", "loop")
-
-        def paused() -> None:
-            effects.post(names.ATTEMPT_PAUSED, Empty())
-
-        async def hold() -> None:
-            if on_loop and not gate.is_open:
-                with self._pauses.uncharged(attempt):
-                    await gate.passed()
-            if start.idle_only:
-                await self._pauses.passed(attempt, paused)
-
-        def tell_quiet_hours(quiet: QuietHours | None) -> None:
-            effects.post(names.QUIET_HOURS, QuietHoursLearned({} if quiet is None else quiet.plain()))
-
-        def alert(key: str, severity: str, message: str, details: dict[str, Any], resolved: bool) -> None:
-            key = f"{start.task_id}:{key}"
-            told = AlertRaise(key, severity, message, start.task_id, details, lasting=not resolved, resolved=resolved)
-            effects.post(names.ALERT_RAISE, told)
-
-        may = permissions.capabilities(start.task_id, start.task_class)
-        return TaskPorts(
-            self.clock,
-            report_progress,
-            publish,
-            request,
-            hold,
-            open_data=self._open_data if may & {"database.system", "memory"} else None,
-            tell_quiet_hours=tell_quiet_hours if "learning" in may else None,
-            alert=alert if "database.system" in may else None,
-            maintain=maintainer(start, attempt.replies, effects.post) if "database.system" in may else None,
-            powers=None if self._make_powers is None else self._make_powers(start, attempt.replies, effects.post),
-            log_line=attempt.logs.add,
-        )
+    # What a running task has asked for.
 
     @handles(names.MAINTENANCE_DONE, BusReply)
     @handles(names.TASK_WRITTEN, BusReply)

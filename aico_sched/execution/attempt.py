@@ -19,7 +19,7 @@ from aico_sched.execution.retry import next_attempt_in
 from aico_sched.json_text import compact, decoded
 from aico_sched.security import permissions
 from aico_sched.tasks.base import PermanentError, TaskResult
-from aico_sched.tasks.context import TaskPorts
+from aico_sched.tasks.ports import Ports
 from aico_sched.tasks.run_log import RunLog
 from aico_sched.topics import limits
 from aico_sched.topics.envelope import check_portable
@@ -56,7 +56,7 @@ async def run_attempt(
     attempt: Attempt,
     environments: Environments,
     loader: TaskLoader,
-    ports: TaskPorts,
+    ports: Ports,
     data_dir: Path,
     clock: Clock,
     draw: Callable[[], float],

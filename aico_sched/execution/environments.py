@@ -15,8 +15,9 @@ from pydantic import BaseModel
 from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult
 from aico_sched.tasks.blocking import BlockingTask
 from aico_sched.tasks.configuration import bind_config
-from aico_sched.tasks.context import TaskContext, TaskPorts
+from aico_sched.tasks.context import TaskContext
 from aico_sched.tasks.discovery import FoundClass
+from aico_sched.tasks.ports import Ports
 from aico_sched.tasks.run_log import RunLog
 from aico_sched.topics.commands import Environment
 from aico_sched.topics.internal import AttemptStart
@@ -45,7 +46,7 @@ class Job:
     """
 
     start: AttemptStart
-    ports: TaskPorts
+    ports: Ports
     data_dir: Path
     loader: TaskLoader
     usage: dict[str, Any] = field(default_factory=dict)

@@ -2,14 +2,13 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from aico_sched.tasks.base import PermanentError, TransientError
+from aico_sched.tasks.ports import Maintain
 from aico_sched.topics import names
 from aico_sched.topics.internal import AttemptStart, MaintenanceAsk
-
-Maintain = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 def maintainer(

@@ -3,18 +3,17 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from aico_sched.clock import Clock, Timeout, Timer
 from aico_sched.quiet import QuietHours
-from aico_sched.tasks.context import TaskPorts
+from aico_sched.tasks.ports import Ports, TaskPorts
 from aico_sched.tasks.powers import Function, Powers
 
 Value = TypeVar("Value")
 
 
-def relayed(ports: TaskPorts, loop: asyncio.AbstractEventLoop) -> TaskPorts:
+def relayed(ports: Ports, loop: asyncio.AbstractEventLoop) -> TaskPorts:
     """`ports`, which belong to `loop`, for the loop of another thread."""
 
     async def there(work: Coroutine[Any, Any, Value]) -> Value:
@@ -40,16 +39,19 @@ def relayed(ports: TaskPorts, loop: asyncio.AbstractEventLoop) -> TaskPorts:
         assert ports.tell_quiet_hours is not None
         loop.call_soon_threadsafe(ports.tell_quiet_hours, quiet)
 
-    return replace(
-        ports,
-        clock=RelayedClock(ports.clock, loop),
-        report_progress=report_progress,
-        publish=publish,
-        request=request,
-        hold=hold,
+    return TaskPorts(
+        RelayedClock(ports.clock, loop),
+        report_progress,
+        publish,
+        request,
+        hold,
         probe_database=None if ports.probe_database is None else probe_database,
+        open_data=ports.open_data,
         tell_quiet_hours=None if ports.tell_quiet_hours is None else tell_quiet_hours,
+        alert=ports.alert,
         powers=None if ports.powers is None else RelayedPowers(ports.powers, loop),
+        maintain=ports.maintain,
+        log_line=ports.log_line,
     )
 
 

@@ -2,9 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -13,14 +12,15 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 from structlog.typing import FilteringBoundLogger
 
-from aico_sched.clock import Clock, Timer
+from aico_sched.clock import Timer
 from aico_sched.data.source import DataSource
 from aico_sched.json_text import compact
 from aico_sched.quiet import QuietHours
 from aico_sched.tasks.http import TaskHttp
 from aico_sched.tasks.plain import plain_copy
+from aico_sched.tasks.ports import Ports
 from aico_sched.tasks.powers import NotPermitted, Powers
-from aico_sched.tasks.run_log import Line, run_logger
+from aico_sched.tasks.run_log import run_logger
 from aico_sched.topics import limits, names
 from aico_sched.topics.envelope import check_portable
 
@@ -37,35 +37,6 @@ _LEVELS = limits.MAX_NESTING - 5
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True, slots=True)
-class TaskPorts:
-    """The outside as a task sees it, as callables, so that a task never touches an actor.
-
-    `report_progress` takes `{fraction: float | None, message: str, data: dict}` and must not block. `request` raises
-    TimeoutError when no reply came in time. `hold` returns at once, or when a paused run may go on.
-    `probe_database` writes and reads a row and returns what it measured; None where there is no database.
-    `open_data` opens AICO's data for the length of a block; None for tasks that may not see it. `tell_quiet_hours`
-    hands the scheduler a prediction, or None to take it back; None for tasks that may not. `alert` raises or resolves
-    an alert (key, severity, message, details, resolved); None for tasks that are not the system's. `powers` are what
-    else a run may do; None where there is no service. `maintain` has the store work on the whole database; None for
-    tasks that may not. `log_line` takes each line the task logs, from any thread, to keep it, and returns whether it
-    is written to the service's log elsewhere.
-    """
-
-    clock: Clock
-    report_progress: Callable[[dict[str, Any]], None]
-    publish: Callable[[str, dict[str, Any], dict[str, str]], Awaitable[None]]
-    request: Callable[[str, dict[str, Any], float], Awaitable[dict[str, Any]]]
-    hold: Callable[[], Awaitable[None]]
-    probe_database: Callable[[], Awaitable[dict[str, Any]]] | None = None
-    open_data: Callable[[], AbstractAsyncContextManager[DataSource]] | None = None
-    tell_quiet_hours: Callable[[QuietHours | None], None] | None = None
-    alert: Callable[[str, str, str, dict[str, Any], bool], None] | None = None
-    powers: Powers | None = None
-    maintain: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]] | None = None
-    log_line: Callable[[Line], bool] | None = None
 
 
 def public_topic(topic: str) -> str:
@@ -114,7 +85,7 @@ class TaskContext(Generic[ConfigT]):
         trigger: str,
         config: ConfigT,
         data_dir: Path,
-        ports: TaskPorts,
+        ports: Ports,
         cause: dict[str, Any] | None = None,
     ) -> None:
         self.task_id = task_id

@@ -14,7 +14,8 @@ from aico_sched.data.source import DataSource
 from aico_sched.security import permissions
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.configuration import bind_config
-from aico_sched.tasks.context import TaskContext, TaskPorts
+from aico_sched.tasks.context import TaskContext
+from aico_sched.tasks.ports import TaskPorts
 
 
 @dataclass(slots=True)

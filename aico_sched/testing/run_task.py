@@ -14,7 +14,8 @@ from aico_sched.data.source import DataSource
 from aico_sched.quiet import QuietHours
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.configuration import bind_config
-from aico_sched.tasks.context import TaskContext, TaskPorts
+from aico_sched.tasks.context import TaskContext
+from aico_sched.tasks.ports import TaskPorts
 from aico_sched.tasks.run_log import RunLog
 from aico_sched.testing.powers import Answers, TestPowers
 

@@ -15,9 +15,9 @@ from aico_sched.execution.failures import type_name
 from aico_sched.execution.sandbox import data_folder
 from aico_sched.logs import described
 from aico_sched.tasks.base import TaskResult
-from aico_sched.tasks.context import TaskPorts
 from aico_sched.tasks.discovery import FoundClass
 from aico_sched.tasks.errors import TaskClassUnavailable
+from aico_sched.tasks.ports import TaskPorts
 from aico_sched.topics.errors import ErrorCode
 from aico_sched.topics.internal import AttemptStart
 from aico_sched.verdicts import Verdict

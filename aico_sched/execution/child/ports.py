@@ -9,7 +9,7 @@ from aico_sched.execution.child.data import open_source
 from aico_sched.execution.child.pipe import Pipe
 from aico_sched.execution.child.powers import ChildPowers
 from aico_sched.execution.child.wire import Progress
-from aico_sched.tasks.context import TaskPorts
+from aico_sched.tasks.ports import TaskPorts
 from aico_sched.tasks.run_log import Line
 
 HOLD_INTERVAL = 0.1

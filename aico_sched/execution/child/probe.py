@@ -9,9 +9,9 @@ from aico_sched.clock import SystemClock
 from aico_sched.execution.child.runner import ProcessRunner, SandboxRules
 from aico_sched.execution.environments import Job
 from aico_sched.tasks.base import BaseTask
-from aico_sched.tasks.context import TaskPorts
 from aico_sched.tasks.demo import DemoEcho
 from aico_sched.tasks.discovery import FoundClass
+from aico_sched.tasks.ports import TaskPorts
 from aico_sched.topics.internal import AttemptStart
 
 _DEADLINE = 30.0

@@ -17,7 +17,8 @@ from aico_sched.execution.failures import permanent_of, tail, type_name
 from aico_sched.execution.log_relay import LogRelay
 from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult
 from aico_sched.tasks.configuration import bind_config
-from aico_sched.tasks.context import TaskContext, TaskPorts
+from aico_sched.tasks.context import TaskContext
+from aico_sched.tasks.ports import TaskPorts
 from aico_sched.tasks.run_log import Line, RunLog
 
 LOOK_EVERY = 0.2

@@ -11,7 +11,7 @@ from aico_sched.clock import SystemClock
 from aico_sched.execution.child.runner import ProcessRunner, SandboxRules
 from aico_sched.execution.environments import Job
 from aico_sched.execution.sandbox.policy import Limits
-from aico_sched.tasks.context import TaskPorts
+from aico_sched.tasks.ports import TaskPorts
 from aico_sched.tasks.registry import TaskRegistry
 from aico_sched.topics.internal import AttemptStart
 

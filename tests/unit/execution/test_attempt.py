@@ -18,7 +18,7 @@ from aico_sched.execution.environments import Environments
 from aico_sched.execution.on_loop import LoopRunner
 from aico_sched.execution.watch import LoopWatch
 from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult, TransientError
-from aico_sched.tasks.context import TaskPorts
+from aico_sched.tasks.ports import TaskPorts
 from aico_sched.topics import limits
 from aico_sched.topics.envelope import decode, encode, new_envelope
 from aico_sched.topics.internal import AttemptEnd, AttemptStart
