@@ -368,7 +368,12 @@ class StoreActor(ConfigChecks):
 
     def report(self) -> dict[str, Any]:
         try:
-            return {**self.figures, **self._commands.figures, **self._counted()}
+            return {
+                **self.figures,
+                **self._commands.figures,
+                **self._counted(),
+                "unrecorded": self._bulk_end.unrecorded,
+            }
         except StoreError:
             if not self._trouble.refusing:
                 raise

@@ -4,14 +4,21 @@ Successes of tasks that nothing waits for are the common thing. Whatever has con
 for this one, a task that follows) goes the long way, in its place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import structlog
 
 from aico_sched.json_text import compact_plain
 from aico_sched.schedule import format_rfc3339
 from aico_sched.store.attempts import Attempts
+from aico_sched.store.errors import StoreError
 from aico_sched.store.executions import Executions
 from aico_sched.store.unit import Unit
 from aico_sched.topics.internal import AttemptEnd
+
+log = structlog.get_logger(__name__)
+
+LOST = "the database did not take what the task said; the service's log says why"
 
 FEWEST = 4
 """With fewer ends the long way is as short."""
@@ -23,9 +30,40 @@ class BulkEnd:
     def __init__(self, unit: Unit, executions: Executions, attempts: Attempts) -> None:
         self._unit, self._executions, self._attempts = unit, executions, attempts
         self._database = unit.database
+        self.unrecorded = 0
 
     def ended(self, ends: Sequence[AttemptEnd]) -> None:
-        """Record them all."""
+        """Record them all. One that the database does not take fails alone. Raises the database's own `StoreError`s."""
+        if not self._tried(lambda: self._record(ends)):
+            for end in ends:
+                self._alone(end)
+
+    def _alone(self, end: AttemptEnd) -> None:
+        """Record an end, if need be without what the task has said; a run without an end would never be over."""
+        if self._tried(lambda: self._attempts.ended(end)):
+            return
+        bare = end._replace(
+            result=None, error_message=end.error_message and LOST, traceback=None, usage=None, logs=None
+        )
+        if not self._tried(lambda: self._attempts.ended(bare)):
+            self.unrecorded += 1
+
+    def _tried(self, record: Callable[[], None]) -> bool:
+        """Do it; if a statement fails, undo it and return False."""
+        mark = self._unit.mark()
+        try:
+            record()
+        except StoreError as error:
+            if error.of_database:
+                raise
+            self._unit.restore(mark)
+            self._executions.reset()
+            log.error("attempts_not_recorded", error=str(error))
+            return False
+        self._unit.keep(mark)
+        return True
+
+    def _record(self, ends: Sequence[AttemptEnd]) -> None:
         if len(ends) < FEWEST:
             for end in ends:
                 self._attempts.ended(end)

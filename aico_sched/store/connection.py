@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import libsql_experimental as libsql
 
+from aico_sched.store import made
 from aico_sched.store.errors import (
     CannotOpen,
     Damaged,
@@ -84,7 +85,10 @@ class Database:
 
         try:
             swap.resolve(path)
-            return cls(path, connect(), lock, connect)
+            made.check(path)
+            opened = cls(path, connect(), lock, connect)
+            made.note(path)
+            return opened
         except BaseException:
             lock.release()
             raise

@@ -108,6 +108,18 @@ class Damaged(CannotOpen):
         )
 
 
+class DatabaseLost(CannotOpen):
+    """There was a database, and its file is gone or empty; a new one in its place would hide that."""
+
+    def __init__(self, path: Path, marker: Path) -> None:
+        super().__init__(
+            path,
+            "there was a database here, and its file is gone or empty. Put it back (is its disk mounted?) or restore a "
+            f"backup: aico-sched restore FILE. To begin with an empty one, remove {marker}",
+        )
+        self.marker = marker
+
+
 class NotABackup(StoreError):
     """A file that cannot be restored; nothing was changed."""
 

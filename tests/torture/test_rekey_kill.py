@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import pytest
 
 from aico_sched.security.database_key import key_from_file, stage_new_key
 from aico_sched.store.connection import Database
+from aico_sched.store.errors import WrongKey
 from aico_sched.store.maintenance import swap
+from aico_sched.store.maintenance.raw import findings, opened
 
 LONG = os.environ.get("AICO_SCHED_LONG") == "1"
 MOMENTS = 60 if LONG else 6
@@ -53,11 +56,11 @@ sys.exit(worker.main())
 
 def made(folder: Path) -> tuple[Path, Path]:
     database, key_file = folder / "s.db", folder / "db.key"
-    opened = Database.open(database, key_from_file(key_file))
-    opened.begin()
-    opened.run("set_meta", ("witness", "x" * 200_000))
-    opened.commit()
-    opened.close()
+    fresh = Database.open(database, key_from_file(key_file))
+    fresh.begin()
+    fresh.run("set_meta", ("witness", "x" * 200_000))
+    fresh.commit()
+    fresh.close()
     return database, key_file
 
 
@@ -77,12 +80,30 @@ def begin(database: Path, key_file: Path, step: str) -> "subprocess.Popen[bytes]
     return process
 
 
+def opens(database: Path, key: str, folder: Path) -> bool:
+    """Whether the key opens what lies there as it is, whole: on a copy with its logs, nothing being finished first."""
+    folder.mkdir()
+    for file in (database, *swap.sides(database)):
+        if file.exists():
+            shutil.copy(file, folder)
+    try:
+        with opened(folder / database.name, key) as connection:
+            assert findings(connection) == []
+            return connection.value("SELECT value FROM scheduler_meta WHERE key = 'witness'") == "x" * 200_000
+    except WrongKey:
+        return False
+    finally:
+        shutil.rmtree(folder)
+
+
 def check(database: Path, key_file: Path, keys: list[str]) -> None:
-    """As a start does it: the swap is finished, then the key is asked."""
-    opened = Database.open(database, lambda: key_from_file(key_file, database))
-    assert opened.integrity_check() == []
-    assert opened.one("get_meta", ("witness",)) == ("x" * 200_000,)
-    opened.close()
+    """Exactly one key opens the raw file. Then as a start does it: the swap is finished, and the key is asked."""
+    raw = database.parent / "raw"
+    assert [opens(database, key, raw) for key in dict.fromkeys(keys)].count(True) == 1
+    started = Database.open(database, lambda: key_from_file(key_file, database))
+    assert started.integrity_check() == []
+    assert started.one("get_meta", ("witness",)) == ("x" * 200_000,)
+    started.close()
     assert key_from_file(key_file) in keys
     assert not swap.journal(database).exists() and not swap.incoming(database).exists()
 

@@ -90,4 +90,6 @@ async def test_what_is_no_backup_is_refused_and_changes_nothing(tmp_path: Path, 
     assert refused.code == 1
     assert "cannot be restored" in refused.errors
     assert (data(tmp_path) / "scheduler.db").read_bytes() == before
-    assert sorted(path.name for path in data(tmp_path).glob("scheduler.db*")) == ["scheduler.db", "scheduler.db.lock"]
+    assert sorted(path.name for path in data(tmp_path).glob("scheduler.db*")) == [
+        "scheduler.db", "scheduler.db.lock", "scheduler.db.made",
+    ]  # fmt: skip

@@ -1,0 +1,42 @@
+"""A database that was there and is gone, or is empty, is never replaced by a new one in silence."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.store.test_full_disk import data
+from tests.integration.store.test_start_errors import failure, is_kept, used
+from tests.integration.support.process import command
+
+
+@pytest.mark.parametrize("how", ["cut", "removed"])
+async def test_it_says_so_and_restore_brings_it_back(tmp_path: Path, how: str) -> None:
+    await used(tmp_path)
+    backup, database = tmp_path / "one.backup", data(tmp_path) / "scheduler.db"
+    assert (await command(tmp_path, "backup", str(backup))).code == 0
+    if how == "cut":
+        database.write_bytes(b"")
+    else:
+        database.unlink()
+    said = await failure(tmp_path)
+    assert "gone or empty" in said and "aico-sched restore FILE" in said
+    assert not database.exists() or database.stat().st_size == 0
+    assert (await command(tmp_path, "restore", str(backup))).code == 0
+    await is_kept(tmp_path)
+
+
+async def test_a_first_start_that_was_interrupted_is_no_loss(tmp_path: Path) -> None:
+    data(tmp_path).mkdir(parents=True)
+    (data(tmp_path) / "scheduler.db").touch(mode=0o600)
+    await used(tmp_path)
+    await is_kept(tmp_path)
+
+
+async def test_who_wants_an_empty_one_is_told_how(tmp_path: Path) -> None:
+    await used(tmp_path)
+    (data(tmp_path) / "scheduler.db").unlink()
+    marker = data(tmp_path) / "scheduler.db.made"
+    assert f"remove {marker}" in await failure(tmp_path)
+    marker.unlink()
+    await used(tmp_path)
+    await is_kept(tmp_path)
