@@ -15,7 +15,7 @@ from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor, handles
 from aico_sched.topics import limits, names
 from aico_sched.topics.codecs import decode, write
-from aico_sched.topics.envelope import VERSION, Envelope, Unreadable, new_envelope
+from aico_sched.topics.envelope import VERSION, Envelope, Unreadable, new_envelope, new_message_id, now_text
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import (
     Activity,
@@ -256,7 +256,8 @@ class BridgeActor(Actor):
         )
         self._refused.append(line)
         if refused.reply_to:
-            self._reply(refused.reply_to, refused.correlation_id, refused.codec, msgpack.packb(error.as_reply()))
+            answer = msgpack.packb(error.as_reply())
+            self._reply(refused.reply_to, refused.correlation_id, refused.codec, answer, now_text())
 
     def _note_activity(self, topic: str, body: bytes) -> None:
         """Tell health that a user did something, now and then; what a task of ours has published is no such thing."""
@@ -287,13 +288,15 @@ class BridgeActor(Actor):
     @handles(names.REPLIES_READY, RepliesReady)
     def replies_ready(self, ready: RepliesReady) -> None:
         """An actor has answered."""
+        at = now_text()
         for row in ready.replies:
             reply = ReplyReady(*row)
-            self._reply(reply.reply_to, reply.correlation_id, reply.codec, reply.body)
+            self._reply(reply.reply_to, reply.correlation_id, reply.codec, reply.body, at)
 
-    def _reply(self, topic: str, correlation_id: str, codec: str, payload: bytes) -> None:
+    def _reply(self, topic: str, correlation_id: str, codec: str, payload: bytes, at: str) -> None:
         self.figures["replies"] += 1
-        envelope = new_envelope(topic, self._source, {}, attributes={"correlation_id": correlation_id})
+        attributes = {"correlation_id": correlation_id}
+        envelope = Envelope(new_message_id(), at, self._source, topic, VERSION, attributes, {})
         body = write(topic, envelope, codec, packed=payload, sign=self._terms.sign)
         if len(body) > limits.MAX_FRAME_BYTES:
             message = f"the answer is {len(body)} bytes long; ask for less with `limit`"

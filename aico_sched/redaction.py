@@ -1,10 +1,11 @@
 """Secrets in what the service shows: a task's configuration is kept whole, and shown without them. Pure."""
 
-import json
 import re
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Final
+
+from aico_sched.json_text import decoded
 
 HIDDEN: Final = "********"
 """What is shown in a secret's place. Sent back in an update it means "as it is"."""
@@ -40,7 +41,7 @@ def redacted(value: Any) -> Any:
 
 def shown(text: str) -> Any:
     """What a configuration kept as JSON text says, without its secrets. Most have none, and cost one look more."""
-    value = json.loads(text)
+    value = decoded(text)
     return redacted(value) if _SECRET.search(text) else value
 
 

@@ -8,7 +8,7 @@ the payload is the `bin` of its own packed map, which is what was signed. The ot
 import os
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -26,7 +26,7 @@ _FIELDS = frozenset({"message_id", "timestamp", "source", "message_type", "versi
 _MAX_SHOWN = 5
 _PEEKED = frozenset({"message_id", "source", "attributes"})
 _PEEK_BYTES = 8_192
-_PLAIN = (str, int, float, bool, bytes, type(None))
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 _62_BITS: Final = (1 << 62) - 1
 _VARIANT: Final = 0b10 << 62
 _RANDOM = random.Random()  # noqa: S311
@@ -234,13 +234,19 @@ def _check_attributes(raw: dict[str, Any]) -> None:
 
 def _is_plain(value: Any, depth: int) -> bool:
     """Whether `value` holds only maps with string keys, arrays and scalars, at most `depth` levels of them."""
-    if isinstance(value, _PLAIN):
-        return not isinstance(value, bytes) or len(value) <= limits.MAX_STRING_BYTES
+    inside: Iterable[Any]
+    if isinstance(value, dict):
+        if not set(map(type, value)) <= {str}:
+            return False
+        inside = value.values()
+    elif isinstance(value, list):
+        inside = value
+    else:
+        return type(value) in _SCALARS or (isinstance(value, bytes) and len(value) <= limits.MAX_STRING_BYTES)
     if depth == 0:
         return False
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(item, depth - 1) for key, item in value.items())
-    return isinstance(value, list) and all(_is_plain(item, depth - 1) for item in value)
+    # Most of what stands in a message is a scalar, and a call for each would be the larger part of reading it.
+    return all(_is_plain(item, depth - 1) for item in inside if type(item) not in _SCALARS)
 
 
 def check_portable(value: Any, levels: int) -> None:

@@ -1,6 +1,7 @@
 """Requests in flight: sent, sent again with the same id while no answer comes, and matched with their answers."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -36,6 +37,40 @@ class _InFlight:
     doubtful: Exception | None = None
 
 
+class _Window:
+    """Lets `size` in at a time, in the order they came. An `asyncio.Semaphore` looks through all who wait for each one
+    that leaves: of 10,000 requests made at once that was a twentieth of the client's work."""
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def __aenter__(self) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            # The place may have been given already.
+            if turn.done() and not turn.cancelled():
+                self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+
 class Requests:
     """The requests of one client. At most `window` are in flight; further ones wait their turn."""
 
@@ -44,7 +79,7 @@ class Requests:
     ) -> None:
         self._endpoint, self._reply_topic = endpoint, reply_topic
         self._codec, self._sign = codec, sign
-        self._window = asyncio.Semaphore(window)
+        self._window = _Window(window)
         self._in_flight: dict[str, _InFlight] = {}
         self.resent = 0
         self._round_trip = 0.0

@@ -4,6 +4,7 @@ A task's namespace, the first part of its id, decides its level. The same rule i
 and again before each run, with the role its creator had.
 """
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 SYSTEM: Final = "system"
@@ -68,17 +69,23 @@ def may_execute(task_id: str, task_class: str, role: str) -> Decision:
 
 
 def _decide(role: str, task_id: str, task_class: str, verb: str) -> Decision:
+    refusal = _refusal(role, namespace(task_id), namespace(task_class), verb)
+    return Decision(refusal is None, refusal or f"role {role} may {verb} {task_id} with {task_class}")
+
+
+@lru_cache(maxsize=1_024)
+def _refusal(role: str, task_namespace: str, class_namespace: str, verb: str) -> str | None:
+    """Why not, or None: the same for all tasks of a namespace."""
     if role not in _ROLES:
-        return Decision(False, f"{role!r} is not a role")
-    names = [("tasks in", task_id)]
-    if namespace(task_class) != "bus":
-        names.append(("tasks with classes of", task_class))
+        return f"{role!r} is not a role"
+    names = [("tasks in", task_namespace)]
+    if class_namespace != "bus":
+        names.append(("tasks with classes of", class_namespace))
     for what, name in names:
         allowed = _CREATORS[level(name)]
         if role not in allowed:
-            who = ", ".join(sorted(allowed))
-            return Decision(False, f"role {role} may not {verb} {what} {namespace(name)}.* (needs one of {who})")
-    return Decision(True, f"role {role} may {verb} {task_id} with {task_class}")
+            return f"role {role} may not {verb} {what} {name}.* (needs one of {', '.join(sorted(allowed))})"
+    return None
 
 
 def capabilities(task_id: str, task_class: str | None = None) -> frozenset[str]:

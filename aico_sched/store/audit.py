@@ -143,6 +143,9 @@ def _cursor(text: str | None, otherwise: int) -> int:
 
 def _plain(line: Line) -> Line:
     """As the database gives it back: it cuts texts at NUL and cannot hold half a surrogate pair (facts.md)."""
+    whole = "".join(line)
+    if len(whole) <= LINE_CHARS and whole.isascii() and "\0" not in whole:
+        return line
     return Line(*(_clean(text) for text in line))
 
 
