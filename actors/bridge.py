@@ -8,6 +8,7 @@ import msgpack
 import structlog
 
 from aico_sched.bus.refusal import TokenBucket
+from aico_sched.bus.round_trip import back, there
 from aico_sched.clock import Clock
 from aico_sched.departures import Departures
 from aico_sched.intake import Refused, Terms, accept, refused_by_bus
@@ -136,6 +137,7 @@ class BridgeActor(Actor):
         self._heartbeat_interval, self._terms = heartbeat_interval, terms
         self._endpoint: Endpoint | None = None
         self._own_replies = f"{names.REPLY}{source}.{secrets.token_hex(16)}"
+        self._there = there(source)
         self._departures = Departures(self._hand_over)
         self._said_departed = 0
         self._asked: list[Audit] = []
@@ -204,6 +206,8 @@ class BridgeActor(Actor):
                 self._note_activity(topic, body)
             elif topic.startswith(self._own_replies):
                 self._take_reply(body)
+            elif topic.startswith(self._there):
+                self._send_back(topic)
             elif topic in COMMANDS or not topic.startswith(_SAID_BY_US):
                 self._take_command(topic, body)
         return more or len(frames) == INTAKE
@@ -217,6 +221,11 @@ class BridgeActor(Actor):
     def wake_at(self) -> float | None:
         # The bus does not tell when it has room again; a full one is rare.
         return self.clock.monotonic() + 0.01 if self._departures else None
+
+    def _send_back(self, topic: str) -> None:
+        """Answer whoever measures the way here and back: the service itself, unless anybody may send anything."""
+        if self._refusals is None or self._refusals.take(self.clock.monotonic()):
+            self._say(new_envelope(back(topic, self._source), self._source, {}))
 
     def _note_refusal(self, refusal: BusRefusal, role: str) -> None:
         """A subscription or a connection: there is nobody to tell, but it is written down."""

@@ -22,6 +22,7 @@ from aico_sched.histogram import Histogram
 from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor, Child, handles
 from aico_sched.security import permissions
+from aico_sched.tasks.ports import ProbeBus
 from aico_sched.topics import names
 from aico_sched.topics.errors import ErrorCode
 from aico_sched.topics.internal import (
@@ -64,7 +65,8 @@ class ExecutorActor(Actor):
     """Every attempt is a child task, so it outlives a crash of this actor; its end comes back as a message.
 
     `may_publish` tells whether a role, of a creator by name, may publish a topic. `open_data` opens AICO's data for the
-    tasks that may see it. `make_powers` makes what else an attempt may do.
+    tasks that may see it. `make_powers` makes what else an attempt may do. `probe_bus` sends a
+    message over the bus and back (`tasks.ports.Ports`). `default_timeout` is that of tasks which name none (seconds).
     """
 
     name = "executor"
@@ -84,9 +86,12 @@ class ExecutorActor(Actor):
         cancel_grace: float,
         open_data: Callable[[], AbstractAsyncContextManager[DataSource]] | None = None,
         make_powers: MakePowers | None = None,
+        probe_bus: ProbeBus | None = None,
+        default_timeout: float = 300.0,
     ) -> None:
         super().__init__(clock)
         self._open_data, self._make_powers = open_data, make_powers
+        self._probe_bus, self._default_timeout = probe_bus, default_timeout
         self._registry, self._environments, self._guard = registry, environments, guard
         self._pauses = pauses
         self._freed: Counter[str] = Counter()
@@ -127,6 +132,8 @@ class ExecutorActor(Actor):
             self._may_publish,
             self._open_data,
             self._make_powers,
+            self._probe_bus,
+            self._default_timeout,
         )
         self._guard.watch.start(self._stalled)
         self.send(names.LOAD_ASK, Empty())

@@ -16,6 +16,7 @@ from aico_sched.bus.endpoint import BusEndpoint
 from aico_sched.bus.key_watch import KeyWatch
 from aico_sched.bus.local import LocalEndpoint
 from aico_sched.bus.refusal import OnRefused
+from aico_sched.bus.round_trip import round_trip
 from aico_sched.clock import Clock, SystemClock
 from aico_sched.intake import Terms
 from aico_sched.security.keys import KeyRing, UnknownKey
@@ -149,12 +150,20 @@ class BusSide:
         name = self._settings.bus.name
         if self._private is not None:
             return self._private.endpoint(name)
-        if self._local is not None:
-            return self._local
+        return self._own_socket() if self._local is None else self._local
+
+    def _own_socket(self) -> BusEndpoint:
+        """A connection of the service's to the bus, as any client has one."""
+        name = self._settings.bus.name
         assert self._context is not None and self.address is not None
         identity = None if self._keys is None else self._keys.client(name)
         probe = probe_body(self.terms.codec)
         return BusEndpoint(self._context, self.address, name, identity, self.server_public_key, probe_body=probe)
+
+    async def round_trip(self, timeout: float) -> float | None:
+        """Seconds that a message takes from a client to the bridge and back; None on a bus without sockets. Raises
+        TimeoutError after `timeout` seconds, BusUnreachable when the broker is not reached."""
+        return None if self._private is not None else await round_trip(self._own_socket(), self.terms.codec, timeout)
 
     def figures(self) -> dict[str, Any]:
         """What the hosted broker has counted; nothing where it is somebody else's."""

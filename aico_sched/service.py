@@ -317,6 +317,8 @@ class SchedulerService:
                 max_concurrent=scheduler.max_concurrent_tasks,
                 shutdown_grace=scheduler.shutdown_grace,
                 cancel_grace=settings.execution.cancel_grace,
+                default_timeout=scheduler.default_timeout,
+                probe_bus=self._bus.round_trip,
                 open_data=self._open_data,
                 make_powers=powers.make,
             )

@@ -20,7 +20,7 @@ from aico_sched.execution.powers import Post, Replies
 from aico_sched.quiet import QuietHours
 from aico_sched.security import permissions
 from aico_sched.tasks.base import PermanentError
-from aico_sched.tasks.ports import Alert, LogLine, Maintain, OpenData, TellQuietHours
+from aico_sched.tasks.ports import Alert, LogLine, Maintain, OpenData, ProbeBus, TellQuietHours
 from aico_sched.tasks.powers import Powers
 from aico_sched.topics import names
 from aico_sched.topics.internal import (
@@ -47,6 +47,8 @@ class Outside:
     may_publish: Callable[[str, str, str], bool]
     open_data: Callable[[], AbstractAsyncContextManager[DataSource]] | None = None
     make_powers: MakePowers | None = None
+    probe_bus: ProbeBus | None = None
+    default_timeout: float = 300.0
 
 
 class AttemptPorts:
@@ -100,6 +102,14 @@ class AttemptPorts:
 
     def _paused(self) -> None:
         self._outside.post(names.ATTEMPT_PAUSED, Empty())
+
+    @property
+    def probe_bus(self) -> ProbeBus | None:
+        return self._outside.probe_bus if self._may("database.system") else None
+
+    @property
+    def default_timeout(self) -> float:
+        return self._outside.default_timeout
 
     @property
     def open_data(self) -> OpenData | None:

@@ -35,6 +35,20 @@ def relayed(ports: Ports, loop: asyncio.AbstractEventLoop) -> TaskPorts:
         assert ports.probe_database is not None
         return await there(_awaited(ports.probe_database))
 
+    async def probe_bus(timeout: float) -> float | None:
+        assert ports.probe_bus is not None
+        found: float | None = await there(_awaited(ports.probe_bus, timeout))
+        return found
+
+    async def maintain(kind: str, options: dict[str, Any]) -> dict[str, Any]:
+        assert ports.maintain is not None
+        found: dict[str, Any] = await there(_awaited(ports.maintain, kind, options))
+        return found
+
+    def alert(key: str, severity: str, message: str, details: dict[str, Any], resolved: bool) -> None:
+        assert ports.alert is not None
+        loop.call_soon_threadsafe(ports.alert, key, severity, message, details, resolved)
+
     def tell_quiet_hours(quiet: QuietHours | None) -> None:
         assert ports.tell_quiet_hours is not None
         loop.call_soon_threadsafe(ports.tell_quiet_hours, quiet)
@@ -46,12 +60,14 @@ def relayed(ports: Ports, loop: asyncio.AbstractEventLoop) -> TaskPorts:
         request,
         hold,
         probe_database=None if ports.probe_database is None else probe_database,
+        probe_bus=None if ports.probe_bus is None else probe_bus,
         open_data=ports.open_data,
         tell_quiet_hours=None if ports.tell_quiet_hours is None else tell_quiet_hours,
-        alert=ports.alert,
+        alert=None if ports.alert is None else alert,
         powers=None if ports.powers is None else RelayedPowers(ports.powers, loop),
-        maintain=ports.maintain,
+        maintain=None if ports.maintain is None else maintain,
         log_line=ports.log_line,
+        default_timeout=ports.default_timeout,
     )
 
 

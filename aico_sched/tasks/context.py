@@ -244,6 +244,17 @@ class TaskContext(Generic[ConfigT]):
         """What a write and a read of the service's database measured; None where the run has no database."""
         return None if self._ports.probe_database is None else await self._ports.probe_database()
 
+    async def probe_bus(self, timeout: float) -> float | None:
+        """Seconds that a message took from here over the bus and back through the service's own door; None where that
+        cannot be measured. Raises TimeoutError when it has not come back within `timeout` seconds, OSError when there
+        is no bus to reach."""
+        return None if self._ports.probe_bus is None else await self._ports.probe_bus(timeout)
+
+    @property
+    def default_timeout(self) -> float:
+        """Seconds an attempt may take of a task that names no timeout."""
+        return self._ports.default_timeout
+
     def data(self) -> AbstractAsyncContextManager[DataSource]:
         """AICO's data, open for the length of an `async with` block (`aico_sched.data.source.DataSource`).
 

@@ -12,6 +12,7 @@ from aico_sched.tasks.powers import Powers
 from aico_sched.tasks.run_log import Line
 
 ProbeDatabase = Callable[[], Awaitable[dict[str, Any]]]
+ProbeBus = Callable[[float], Awaitable[float | None]]
 OpenData = Callable[[], AbstractAsyncContextManager[DataSource]]
 TellQuietHours = Callable[[QuietHours | None], None]
 Alert = Callable[[str, str, str, dict[str, Any], bool], None]
@@ -23,6 +24,9 @@ class Ports(Protocol):
     """What every run has, and what only some have: None for the others.
 
     `probe_database` writes and reads a row and returns what it measured; None where there is no database.
+    `probe_bus` takes the seconds to wait and returns those a message of the service's took over the bus and back, or
+    None where the bus has no sockets; TimeoutError or OSError when it did not come back. None for tasks that are not
+    the system's. `default_timeout` is that of tasks which name none, in seconds.
     `open_data` opens AICO's data for the length of a block; None for tasks that may not see it. `tell_quiet_hours`
     hands the scheduler a prediction, or None to take it back; None for tasks that may not. `alert` raises or resolves
     an alert (key, severity, message, details, resolved); None for tasks that are not the system's. `powers` are what
@@ -51,6 +55,10 @@ class Ports(Protocol):
 
     @property
     def probe_database(self) -> ProbeDatabase | None: ...
+    @property
+    def probe_bus(self) -> ProbeBus | None: ...
+    @property
+    def default_timeout(self) -> float: ...
     @property
     def open_data(self) -> OpenData | None: ...
     @property
@@ -81,3 +89,5 @@ class TaskPorts:
     powers: Powers | None = None
     maintain: Maintain | None = None
     log_line: LogLine | None = None
+    probe_bus: ProbeBus | None = None
+    default_timeout: float = 300.0

@@ -62,6 +62,7 @@ async def run_task(
     data_dir: Path | None = None,
     replies: Mapping[str, Reply] | None = None,
     probe_database: dict[str, Any] | None = None,
+    probe_bus: float | None = None,
     data: DataSource | None = None,
     database: Answers | None = None,
     deadline: float = 30.0,
@@ -70,7 +71,8 @@ async def run_task(
 
     `replies` answers requests by topic; one without a reply raises TimeoutError in the task at once. Without
     `data_dir` the task's folder is a temporary one, gone when this returns. `probe_database` is what the database
-    answers a probe. `data` is what `context.data()` opens (see `MemorySource`); without it the task may see none.
+    answers a probe, `probe_bus` the seconds a message takes over the bus and back (infinity: it does not come back).
+    `data` is what `context.data()` opens (see `MemorySource`); without it the task may see none.
     `database` answers `context.query` and `context.execute`: it takes the statement and its parameters. Permissions are
     the real ones, by `task_id` and the class; HTTP requests are real.
     After `deadline` seconds of real time the run is cancelled and `error` is a TimeoutError.
@@ -92,6 +94,7 @@ async def run_task(
                 used_clock,
                 replies or {},
                 probe_database,
+                probe_bus,
                 data,
                 TestPowers(task_id or task_class.name, task_class.name, database, run.refused),
             ),
@@ -115,6 +118,7 @@ def _ports(
     clock: Clock,
     replies: Mapping[str, Reply],
     database: dict[str, Any] | None,
+    bus: float | None,
     data: DataSource | None,
     powers: TestPowers,
 ) -> TaskPorts:
@@ -134,16 +138,22 @@ def _ports(
     async def probe() -> dict[str, Any]:
         return dict(database or {})
 
+    async def round_trip(timeout: float) -> float | None:
+        if bus is not None and bus > timeout:
+            raise TimeoutError
+        return bus
+
     return TaskPorts(
         clock,
         run.progress.append,
         publish,
         request,
         hold,
-        probe if database is not None else None,
-        None if data is None else lambda: nullcontext(data),
-        run.quiet_hours.append,
-        lambda key, severity, message, details, resolved: run.alerts.append((key, severity, resolved)),
-        powers,
+        probe_database=probe if database is not None else None,
+        probe_bus=round_trip,
+        open_data=None if data is None else lambda: nullcontext(data),
+        tell_quiet_hours=run.quiet_hours.append,
+        alert=lambda key, severity, message, details, resolved: run.alerts.append((key, severity, resolved)),
+        powers=powers,
         log_line=run.log.add,
     )

@@ -5,6 +5,7 @@ import json
 import shutil
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,23 +17,23 @@ from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.context import TaskContext
 from aico_sched.tasks.powers import NotPermitted
 
-PROBE_TOPIC = "maintenance.health.probe"
-"""The probe a health check publishes: `{execution_id, sent_at}`."""
-
 MEGABYTE = 1024 * 1024
 DAY = 86_400.0
 
 _STATE = "state.json"
+_KEYS_NAMED = 20
 _WRITE = "INSERT OR REPLACE INTO scheduler_meta (key, value) VALUES ('health_probe', ?)"
 _READ = "SELECT value FROM scheduler_meta WHERE key = 'health_probe'"
 _RUNNING = (
     "SELECT e.execution_id, e.task_id, e.started_at, json_extract(t.options, '$.timeout') AS timeout "
     "FROM task_executions e JOIN scheduled_tasks t USING (task_id) "
-    "WHERE e.status IN ('queued', 'running', 'retrying') AND e.status = 'running' AND e.started_at < ? LIMIT 100"
+    "WHERE e.status IN ('queued', 'running', 'retrying') AND e.status = 'running' AND e.started_at < ? "
+    "ORDER BY e.started_at LIMIT 100"
 )
 
 Check = dict[str, Any]
-"""What one check found: `measured`; if so `ok`, and its figures; `error` where it is not ok."""
+"""What one check found: `measured`; if so `ok`, and its figures; `error` where it is not ok, and `severity` where that
+is not the check's usual one."""
 
 
 class HealthCheck(BaseTask):
@@ -55,6 +56,9 @@ class HealthCheck(BaseTask):
         max_clock_skew: float = Field(default=5, gt=0, description="seconds between two checks that only one clock saw")
         max_key_age_days: float = Field(default=365, gt=0, description="older keys are a warning")
         stuck_after: float = Field(default=600, gt=0, description="seconds over its timeout after which a run hangs")
+        bus_timeout: float = Field(default=5, gt=0, le=60, description="seconds in which a message must come back")
+        max_bus_seconds: float = Field(default=1, gt=0, description="a message that takes longer is a warning")
+        dry_run: bool = Field(default=False, description="only read: nothing is written, sent, alerted or remembered")
 
     async def execute(self, context: TaskContext[Config]) -> TaskResult:
         """The result's `checks` maps each check that is switched on to what was measured. A check that could not be
@@ -73,16 +77,19 @@ class HealthCheck(BaseTask):
         ]
         checks: dict[str, Check] = {}
         severity = {name: level for _, name, level, _ in wanted}
-        for on, name, _, check in wanted:
+        for number, (on, name, _, check) in enumerate(wanted, 1):
             if on:
                 checks[name] = await _measured(check, context)
+                severity[name] = checks[name].get("severity", severity[name])
+                await context.progress(number / len(wanted), name)
                 await context.checkpoint()
         bad = {
             name: str(check.get("error", "not well"))
             for name, check in checks.items()
             if check["measured"] and not check["ok"]
         }
-        _tell(context, checks, bad, severity)
+        if not config.dry_run:
+            _tell(context, checks, bad, severity)
         words = "; ".join(f"{name}: {error}" for name, error in bad.items())
         if any(severity[name] == "critical" for name in bad):
             return TaskResult.failed(words, checks=checks)
@@ -94,7 +101,9 @@ def _tell(
     context: TaskContext[HealthCheck.Config], checks: dict[str, Check], bad: dict[str, str], severity: dict[str, str]
 ) -> None:
     """Alert of what is not well, and of what is well again."""
-    before = _state(context).get("bad", [])
+    # Nobody knows what was said before the note was lost: all that is well may have been told to be not. Of what was
+    # never raised no end is published.
+    before = _state(context).get("bad", list(checks))
     for name, error in bad.items():
         context.alert(name, severity[name], f"{name}: {error}", checks[name])
     # A check that could not be made this time says nothing about the trouble there was.
@@ -102,8 +111,7 @@ def _tell(
     for name in over:
         context.alert(name, "info", f"{name} is well again", resolved=True)
     still = [name for name in before if name not in over and name not in bad]
-    if before or bad:
-        _remember(context, bad=sorted({*bad, *still}))
+    _remember(context, bad=sorted({*bad, *still}))
 
 
 def _state(context: TaskContext[HealthCheck.Config]) -> dict[str, Any]:
@@ -123,6 +131,9 @@ def _remember(context: TaskContext[HealthCheck.Config], **values: Any) -> None:
         temporary.replace(path)
     except OSError as error:
         context.log.warning("health_state_not_kept", error=str(error))
+        with suppress(OSError):
+            # A full disk allows that. An old note would keep the end of what was alerted of just now from being told.
+            (context.data_dir / _STATE).unlink(missing_ok=True)
 
 
 async def _measured(
@@ -145,6 +156,8 @@ async def _disk_space(context: TaskContext[HealthCheck.Config]) -> Check:
 
 async def _data_folder(context: TaskContext[HealthCheck.Config]) -> Check:
     """Writes, reads back and removes a small file."""
+    if context.config.dry_run:
+        return {"measured": False}
     start = perf_counter()
     path, content = context.data_dir / f"probe-{context.execution_id}", context.execution_id.encode()
     try:
@@ -159,14 +172,25 @@ async def _data_folder(context: TaskContext[HealthCheck.Config]) -> Check:
 
 
 async def _message_bus(context: TaskContext[HealthCheck.Config]) -> Check:
-    """Hands a probe to the bus. That it arrives anywhere cannot be seen from here, so only this is claimed."""
-    start = perf_counter()
-    await context.publish(PROBE_TOPIC, {"execution_id": context.execution_id, "sent_at": context.now().isoformat()})
-    return {"measured": True, "ok": True, "accepted_seconds": perf_counter() - start}
+    """Sends the service a message over the bus, and waits for it to come back."""
+    config = context.config
+    try:
+        seconds = None if config.dry_run else await context.probe_bus(config.bus_timeout)
+    except TimeoutError:
+        error = f"a message of the service to itself has not come back within {config.bus_timeout:g} s"
+        return {"measured": True, "ok": False, "error": error}
+    if seconds is None:
+        return {"measured": False}
+    found: Check = {"measured": True, "ok": seconds <= config.max_bus_seconds, "round_trip_seconds": seconds}
+    if not found["ok"]:
+        found |= {"severity": "warning", "error": f"a message took {seconds:.2f} s, {config.max_bus_seconds:g} at most"}
+    return found
 
 
 async def _database(context: TaskContext[HealthCheck.Config]) -> Check:
     """Writes a row through the store, durable, and reads it back from another process."""
+    if context.config.dry_run:
+        return await _database_read(context)
     found = await context.probe_database()
     if found is not None:
         return {"measured": True, "ok": True, **found}
@@ -187,6 +211,15 @@ async def _database(context: TaskContext[HealthCheck.Config]) -> Check:
     return check if same else check | {"error": "a row read back differs from what was written"}
 
 
+async def _database_read(context: TaskContext[HealthCheck.Config]) -> Check:
+    start = perf_counter()
+    try:
+        await context.query(_READ)
+    except NotPermitted:
+        return {"measured": False}
+    return {"measured": True, "ok": True, "read_seconds": perf_counter() - start}
+
+
 async def _stuck_executions(context: TaskContext[HealthCheck.Config]) -> Check:
     """Runs that go on longer than their timeout allows, and so long beyond it that nothing will end them."""
     now, grace = context.now(), context.config.stuck_after
@@ -194,7 +227,8 @@ async def _stuck_executions(context: TaskContext[HealthCheck.Config]) -> Check:
         rows = await context.query(_RUNNING, [_stamp(now.timestamp() - grace)])
     except NotPermitted:
         return {"measured": False}
-    stuck = [row for row in rows if _stamp(now.timestamp() - grace - float(row["timeout"] or 300)) > row["started_at"]]
+    latest, usual = now.timestamp() - grace, context.default_timeout
+    stuck = [row for row in rows if _stamp(latest - float(row["timeout"] or usual)) > row["started_at"]]
     found: Check = {"measured": True, "ok": not stuck, "stuck": [row["execution_id"] for row in stuck[:20]]}
     return found if not stuck else found | {"error": f"{len(stuck)} runs hang, {stuck[0]['task_id']} among them"}
 
@@ -215,7 +249,8 @@ async def _clock(context: TaskContext[HealthCheck.Config]) -> Check:
     started anew, and a clock that was set, show as skew once."""
     wall, steady = context.now().timestamp(), context.monotonic()
     before = _state(context).get("clock")
-    _remember(context, clock=[wall, steady])
+    if not context.config.dry_run:
+        _remember(context, clock=[wall, steady])
     if not before or steady < before[1]:
         return {"measured": False}
     skew = (wall - before[0]) - (steady - before[1])
@@ -226,15 +261,23 @@ async def _clock(context: TaskContext[HealthCheck.Config]) -> Check:
 
 async def _keys(context: TaskContext[HealthCheck.Config]) -> Check:
     """The age of each key file in the service's data folder."""
-    folder = context.data_dir.parent.parent / "keys"
-    ages = {path: (time.time() - path.stat().st_mtime) / DAY for path in _key_files(folder)}
+    ages = _key_ages(context.data_dir.parent.parent / "keys", time.time())
     if not ages:
         return {"measured": False}
-    oldest = max(ages, key=lambda path: ages[path])
+    oldest = max(ages, key=lambda name: ages[name])
     ok = ages[oldest] <= context.config.max_key_age_days
-    found: Check = {"measured": True, "ok": ok, "keys": len(ages), "oldest_days": round(ages[oldest], 1)}
-    return found if ok else found | {"error": f"{oldest.name} is {ages[oldest]:.0f} days old; rotate it"}
+    found: Check = {"measured": True, "ok": ok, "keys": len(ages), "oldest_days": ages[oldest]}
+    by_age = sorted(ages, key=lambda name: -ages[name])
+    found["age_days"] = {name: ages[name] for name in by_age[:_KEYS_NAMED]}
+    return found if ok else found | {"error": f"{oldest} is {ages[oldest]:.0f} days old; rotate it"}
 
 
-def _key_files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and path.suffix in (".key", ".key_secret")]
+def _key_ages(folder: Path, now: float) -> dict[str, float]:
+    """Days since each key file was written, by its path below `folder`."""
+    ages = {}
+    for path in folder.rglob("*"):
+        # One that a rotation takes away meanwhile is no key any more.
+        with suppress(FileNotFoundError):
+            if path.suffix in (".key", ".key_secret") and path.is_file():
+                ages[str(path.relative_to(folder))] = round((now - path.stat().st_mtime) / DAY, 1)
+    return ages

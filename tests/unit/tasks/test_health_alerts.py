@@ -13,6 +13,11 @@ from aico_sched.testing import TaskRun, VirtualClock, run_task
 
 
 async def check(folder: Path, clock: VirtualClock | None = None, **config: Any) -> TaskRun:
+    """A check that follows one by which all was well."""
+    note = folder / "task_data" / "health" / "state.json"
+    if not note.exists():
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text('{"bad": []}')
     settings = {"min_free_mb": 0, "check_database": False, **config}
     run = await run_task(HealthCheck, settings, clock, data_dir=folder / "task_data" / "health")
     assert run.result is not None, run.error
@@ -64,3 +69,36 @@ async def test_old_keys_are_told_of(tmp_path: Path) -> None:
     old = await check(tmp_path)
     assert old.alerts == [("keys", "warning", False)]
     assert old.result is not None and "admin.key_secret" in old.result.message
+    assert old.result.data["checks"]["keys"]["age_days"]["secrets/admin.key_secret"] > 365
+
+
+@pytest.mark.parametrize("damage", ["unlink", "not json", "[]"])
+async def test_where_nobody_knows_what_was_told_all_that_is_well_is_said_to_be(tmp_path: Path, damage: str) -> None:
+    await check(tmp_path, min_free_mb=10**12)
+    note = tmp_path / "task_data" / "health" / "state.json"
+    note.unlink()
+    if damage != "unlink":
+        note.write_text(damage)
+    run = await run_task(HealthCheck, {"min_free_mb": 0, "check_database": False}, data_dir=note.parent)
+    assert ("disk_space", "info", True) in run.alerts
+    # What could not be measured stays open.
+    assert (await check(tmp_path)).alerts == [("clock", "info", True)]
+    assert (await check(tmp_path)).alerts == []
+
+
+async def test_a_note_that_cannot_be_kept_does_not_keep_the_end_from_being_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await check(tmp_path)
+
+    def full(*arguments: Any, **options: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        patch.setattr(Path, "write_bytes", full)
+        bad = await check(tmp_path)
+    assert ("data_folder", "critical", False) in bad.alerts
+    folder = tmp_path / "task_data" / "health"
+    good = await run_task(HealthCheck, {"min_free_mb": 0, "check_database": False}, data_dir=folder)
+    assert ("data_folder", "info", True) in good.alerts
