@@ -23,6 +23,7 @@ from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor, Child, handles
 from aico_sched.security import permissions
 from aico_sched.tasks.ports import ProbeBus
+from aico_sched.tasks.session_keys import SessionKeys
 from aico_sched.topics import names
 from aico_sched.topics.errors import ErrorCode
 from aico_sched.topics.internal import (
@@ -65,7 +66,8 @@ class ExecutorActor(Actor):
     """Every attempt is a child task, so it outlives a crash of this actor; its end comes back as a message.
 
     `may_publish` tells whether a role, of a creator by name, may publish a topic. `open_data` opens AICO's data for the
-    tasks that may see it. `make_powers` makes what else an attempt may do. `probe_bus` sends a
+    tasks that may see it. `make_powers` makes what else an attempt may do; `session_keys` are
+    the bus's, for system tasks. `probe_bus` sends a
     message over the bus and back (`tasks.ports.Ports`). `default_timeout` is that of tasks which name none (seconds).
     """
 
@@ -86,11 +88,12 @@ class ExecutorActor(Actor):
         cancel_grace: float,
         open_data: Callable[[], AbstractAsyncContextManager[DataSource]] | None = None,
         make_powers: MakePowers | None = None,
+        session_keys: SessionKeys | None = None,
         probe_bus: ProbeBus | None = None,
         default_timeout: float = 300.0,
     ) -> None:
         super().__init__(clock)
-        self._open_data, self._make_powers = open_data, make_powers
+        self._open_data, self._make_powers, self._session_keys = open_data, make_powers, session_keys
         self._probe_bus, self._default_timeout = probe_bus, default_timeout
         self._registry, self._environments, self._guard = registry, environments, guard
         self._pauses = pauses
@@ -132,6 +135,7 @@ class ExecutorActor(Actor):
             self._may_publish,
             self._open_data,
             self._make_powers,
+            self._session_keys,
             self._probe_bus,
             self._default_timeout,
         )

@@ -23,6 +23,7 @@ from aico_sched.security.keys import KeyRing, UnknownKey
 from aico_sched.security.replay import ReplayGuard
 from aico_sched.security.signatures import Authenticator
 from aico_sched.security.signing_keys import SigningRing
+from aico_sched.session_keys import DAY, RingKeys
 from aico_sched.settings import Settings
 from aico_sched.topics.codecs import source_of_aico
 
@@ -44,7 +45,7 @@ class PrivateBus(Protocol):
 
 class BusSide:
     """From `open` to `close`. `address` and `server_public_key` are None on a private bus; `signing_folder` is where
-    the keys are that sign, where commands are signed."""
+    the keys are that sign, where commands are signed; `session_keys` rotates those of a bus that knows its clients."""
 
     def __init__(self, settings: Settings, rules: AccessRules, clock: Clock, private: PrivateBus | None) -> None:
         self._settings, self._rules, self._clock, self._private = settings, rules, clock, private
@@ -57,6 +58,7 @@ class BusSide:
         self.address: BusAddress | None = None
         self.server_public_key: str | None = None
         self.signing_folder: Path | None = None
+        self.session_keys: RingKeys | None = None
 
     async def open(self, context: Context) -> None:
         """Host the bus, or make ready to join one. Raises what is wrong, as the broker and the key rings do."""
@@ -79,7 +81,7 @@ class BusSide:
         self._local = self._broker.local_endpoint()
         self.address = await self._broker.start()
         self.server_public_key = keys.server().public
-        self._watch_keys(keys.watched(), self._broker.reload_keys, keys.expired)
+        self._watch_ring(keys, self._broker.reload_keys)
 
     def _join(self, joined: tuple[str, str], folder: Path) -> None:
         """A bus that another aico-sched process hosts, and whose keys are at hand."""
@@ -90,6 +92,11 @@ class BusSide:
         async def reload() -> None:
             keys.reload()
 
+        self._watch_ring(keys, reload)
+
+    def _watch_ring(self, keys: KeyRing, reload: Callable[[], Awaitable[object]]) -> None:
+        overlap = self._settings.bus.key_overlap * DAY
+        self.session_keys = RingKeys(keys.folder, self._seconds, overlap, reload)
         self._watch_keys(keys.watched(), reload, keys.expired)
 
     def _seconds(self) -> float:

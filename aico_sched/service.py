@@ -321,6 +321,7 @@ class SchedulerService:
                 probe_bus=self._bus.round_trip,
                 open_data=self._open_data,
                 make_powers=powers.make,
+                session_keys=self._bus.session_keys,
             )
 
         def scheduling() -> SchedulerActor:

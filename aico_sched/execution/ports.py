@@ -17,11 +17,13 @@ from aico_sched.execution.guard import CheckpointGate
 from aico_sched.execution.maintenance import maintainer
 from aico_sched.execution.pauses import Pauses
 from aico_sched.execution.powers import Post, Replies
+from aico_sched.execution.session_keys import AuditedKeys
 from aico_sched.quiet import QuietHours
 from aico_sched.security import permissions
 from aico_sched.tasks.base import PermanentError
 from aico_sched.tasks.ports import Alert, LogLine, Maintain, OpenData, ProbeBus, TellQuietHours
 from aico_sched.tasks.powers import Powers
+from aico_sched.tasks.session_keys import SessionKeys
 from aico_sched.topics import names
 from aico_sched.topics.internal import (
     AlertRaise,
@@ -47,6 +49,7 @@ class Outside:
     may_publish: Callable[[str, str, str], bool]
     open_data: Callable[[], AbstractAsyncContextManager[DataSource]] | None = None
     make_powers: MakePowers | None = None
+    session_keys: SessionKeys | None = None
     probe_bus: ProbeBus | None = None
     default_timeout: float = 300.0
 
@@ -137,6 +140,13 @@ class AttemptPorts:
         if not self._may("database.system"):
             return None
         return maintainer(self._attempt.start, self._attempt.replies, self._outside.post)
+
+    @property
+    def session_keys(self) -> SessionKeys | None:
+        outside, keys = self._outside, self._outside.session_keys
+        if keys is None or not self._may("database.system"):
+            return None
+        return AuditedKeys(keys, self._attempt.start, outside.post, outside.clock)
 
     @property
     def log_line(self) -> LogLine | None:

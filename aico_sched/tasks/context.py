@@ -21,6 +21,7 @@ from aico_sched.tasks.plain import plain_copy
 from aico_sched.tasks.ports import Ports
 from aico_sched.tasks.powers import NotPermitted, Powers
 from aico_sched.tasks.run_log import run_logger
+from aico_sched.tasks.session_keys import SessionKeys
 from aico_sched.topics import limits, names
 from aico_sched.topics.envelope import check_portable
 
@@ -353,6 +354,13 @@ class TaskContext(Generic[ConfigT]):
         if self._ports.maintain is None:
             raise PermissionError(f"{self.task_id} may not work on the service's database")
         return await self._ports.maintain(kind, options)
+
+    def session_keys(self) -> SessionKeys | None:
+        """The keys of the bus's clients; None where the bus has none of its own, or there is no service. Raises
+        `NotPermitted` for a task that is no system task."""
+        if self._ports.powers is not None:
+            self._require("database.system", "rotate the keys of the bus")
+        return self._ports.session_keys
 
     async def sleep(self, seconds: float) -> None:
         """Wait on the service's clock. A checkpoint too."""

@@ -10,6 +10,7 @@ from aico_sched.data.source import DataSource
 from aico_sched.quiet import QuietHours
 from aico_sched.tasks.powers import Powers
 from aico_sched.tasks.run_log import Line
+from aico_sched.tasks.session_keys import SessionKeys
 
 ProbeDatabase = Callable[[], Awaitable[dict[str, Any]]]
 ProbeBus = Callable[[float], Awaitable[float | None]]
@@ -32,7 +33,8 @@ class Ports(Protocol):
     an alert (key, severity, message, details, resolved); None for tasks that are not the system's. `powers` are what
     else a run may do; None where there is no service. `maintain` has the store work on the whole database; None for
     tasks that may not. `log_line` takes each line the task logs, from any thread, to keep it, and returns whether it
-    is written to the service's log elsewhere.
+    is written to the service's log elsewhere. `session_keys` are the bus's; None for tasks that may not, and where the
+    bus has none.
     """
 
     @property
@@ -71,6 +73,8 @@ class Ports(Protocol):
     def maintain(self) -> Maintain | None: ...
     @property
     def log_line(self) -> LogLine | None: ...
+    @property
+    def session_keys(self) -> SessionKeys | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,5 +93,6 @@ class TaskPorts:
     powers: Powers | None = None
     maintain: Maintain | None = None
     log_line: LogLine | None = None
+    session_keys: SessionKeys | None = None
     probe_bus: ProbeBus | None = None
     default_timeout: float = 300.0

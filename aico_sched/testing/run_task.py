@@ -17,6 +17,7 @@ from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext
 from aico_sched.tasks.ports import TaskPorts
 from aico_sched.tasks.run_log import RunLog
+from aico_sched.tasks.session_keys import SessionKeys
 from aico_sched.testing.powers import Answers, TestPowers
 
 Reply = dict[str, Any] | Callable[[dict[str, Any]], dict[str, Any]]
@@ -65,6 +66,7 @@ async def run_task(
     probe_bus: float | None = None,
     data: DataSource | None = None,
     database: Answers | None = None,
+    session_keys: SessionKeys | None = None,
     deadline: float = 30.0,
 ) -> TaskRun:
     """Run `task_class` once as the service would: configuration copied and validated, a fresh instance.
@@ -73,8 +75,9 @@ async def run_task(
     `data_dir` the task's folder is a temporary one, gone when this returns. `probe_database` is what the database
     answers a probe, `probe_bus` the seconds a message takes over the bus and back (infinity: it does not come back).
     `data` is what `context.data()` opens (see `MemorySource`); without it the task may see none.
-    `database` answers `context.query` and `context.execute`: it takes the statement and its parameters. Permissions are
-    the real ones, by `task_id` and the class; HTTP requests are real.
+    `database` answers `context.query` and `context.execute`: it takes the statement and its parameters.
+    `session_keys` are those of the bus. Permissions are the real ones, by `task_id` and the class; HTTP requests are
+    real.
     After `deadline` seconds of real time the run is cancelled and `error` is a TimeoutError.
     Raises `InvalidTaskConfig` when the class refuses `config`; whatever the task raises is in `TaskRun.error`.
     """
@@ -97,6 +100,7 @@ async def run_task(
                 probe_bus,
                 data,
                 TestPowers(task_id or task_class.name, task_class.name, database, run.refused),
+                session_keys,
             ),
             cause=cause,
         )
@@ -121,6 +125,7 @@ def _ports(
     bus: float | None,
     data: DataSource | None,
     powers: TestPowers,
+    session_keys: SessionKeys | None,
 ) -> TaskPorts:
     async def publish(topic: str, payload: dict[str, Any], attributes: dict[str, str]) -> None:
         run.published.append((topic, payload))
@@ -156,4 +161,5 @@ def _ports(
         alert=lambda key, severity, message, details, resolved: run.alerts.append((key, severity, resolved)),
         powers=powers,
         log_line=run.log.add,
+        session_keys=session_keys,
     )

@@ -84,7 +84,7 @@ ELSEWHERE = {
     "bus.signing_keys": "bus/test_aico_bus.py",
     "bus.unsigned_role": "bus/test_aico_bus.py",
     "bus.signature_window": "bus/test_aico_bus.py",
-    "tasks.maintenance.key_rotation": "its class comes with an issue of its own",
+    "tasks.maintenance.key_rotation": "test_key_rotation.py",
     "scheduler.blackout": "time/test_blackout.py",
     "scheduler.quiet_hours": "time/test_low_activity.py",
     "store.history_days": "store/test_retention.py",

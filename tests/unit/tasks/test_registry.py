@@ -137,7 +137,14 @@ def test_the_class_must_be_what_its_source_said(
 def test_a_category_can_be_switched_off() -> None:
     made = registry(
         "aico_sched.tasks",
-        categories={"demo": False, "maintenance": False, "agency": False, "notify": False, "bus": True},
+        categories={
+            "demo": False,
+            "maintenance": False,
+            "security": False,
+            "agency": False,
+            "notify": False,
+            "bus": True,
+        },
     )
     assert made.names() == ["bus.publish", "bus.request"]
     assert made.defaults() == []
