@@ -16,6 +16,7 @@ from aico_sched.bus.access import AccessRules
 from aico_sched.bus.key_watch import KeyWatch
 from aico_sched.bus_wiring import make_broker
 from aico_sched.clock import SystemClock
+from aico_sched.leftovers import to_the_end
 from aico_sched.logs import configure_logging, described
 from aico_sched.security.database_key import InvalidDatabaseKey
 from aico_sched.security.key_names import KeyRingError
@@ -43,7 +44,7 @@ def run(settings: Settings, beside: Beside = nullcontext) -> int:
     """Run the service in a loop of its own until SIGTERM or SIGINT, with what is `beside` it. Returns the exit code: 0
     after an orderly stop, 1 when it could not go on."""
     configure_logging(settings.scheduler.log_level, settings.scheduler.log_format)
-    return asyncio.run(_serve(settings, beside))
+    return to_the_end(_serve(settings, beside))
 
 
 async def _serve(settings: Settings, beside: Beside) -> int:

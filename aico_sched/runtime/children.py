@@ -13,6 +13,10 @@ from aico_sched.runtime.actor import Child
 log = structlog.get_logger(__name__)
 
 
+RELEASED = 1.0
+"""Seconds a child whose end was dealt with already may take to end."""
+
+
 class Children:
     """What is known of each child, by key, and the tasks that run. What a turn changes is seen by the rest of the
     turn at once; `undo` takes it back, `keep` makes it last."""
@@ -73,12 +77,14 @@ class Children:
 
     async def end(self, timeout: float) -> None:
         """Cancel what still runs and wait for it, nobody being left to report to. A task that will not end is left
-        behind after `timeout` seconds."""
-        tasks = [*self._tasks.values(), *self._superseded]
-        for task in tasks:
+        behind after `timeout` seconds, one that was released before, and so given up, after `RELEASED`."""
+        released = {task for key, task in self._tasks.items() if key not in self.known} | self._superseded
+        kept = set(self._tasks.values()) - released
+        for task in kept | released:
             task.cancel()
-        if tasks:
-            _, deaf = await asyncio.wait(tasks, timeout=timeout)
-            for task in deaf:
-                log.error("child_left_behind", actor=self._actor, child=task.get_name(), timeout=timeout)
+        for tasks, patience in ((kept, timeout), (released, min(timeout, RELEASED))):
+            if tasks:
+                _, deaf = await asyncio.wait(tasks, timeout=patience)
+                for task in deaf:
+                    log.error("child_left_behind", actor=self._actor, child=task.get_name(), timeout=patience)
         self.known.clear()

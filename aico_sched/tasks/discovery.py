@@ -149,12 +149,21 @@ def _child_spec(name: str, locations: list[str]) -> ModuleSpec | None:
     for finder in sys.meta_path:
         try:
             spec = finder.find_spec(name, locations)
-        except (ImportError, KeyError):
-            # KeyError: a namespace package looks its parent up among the imported modules.
+        except ImportError:
             continue
+        except KeyError:
+            # A namespace package looks its parent up among the imported modules.
+            return _namespace(name, locations)
         if spec is not None:
             return spec
     return None
+
+
+def _namespace(name: str, locations: list[str]) -> ModuleSpec | None:
+    folders = [str(place) for each in locations if (place := Path(each, name.rpartition(".")[2])).is_dir()]
+    spec = ModuleSpec(name, None, is_package=True)
+    spec.submodule_search_locations = folders
+    return spec if folders else None
 
 
 def _scan_tree(name: str, source: Source, scan: Scan) -> None:

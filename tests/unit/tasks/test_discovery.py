@@ -236,3 +236,12 @@ def test_a_bad_file_is_a_problem_with_its_reason(user_folder: Path, name: str, c
     scan = user(user_folder)
     assert scan.classes == {}
     assert says in scan.problems[str(file)]
+
+
+def test_packages_without_an_init_file_are_searched_to_any_depth(library: Path, put: Put, source: Source) -> None:
+    put(library / "spacious" / "inner" / "innermost" / "one.py", source("acme.one"))
+    for name in ("spacious.inner.innermost.one", "spacious.inner.innermost"):
+        assert modules(name).problems == {}
+    assert list(modules("spacious.inner.innermost.one").classes) == ["acme.one"]
+    assert list(modules("spacious.nowhere").problems) == ["spacious.nowhere"]
+    assert "spacious" not in sys.modules

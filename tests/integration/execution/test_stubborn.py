@@ -1,0 +1,36 @@
+"""A service whose tasks never end is stopped all the same."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from aico_sched.client import SchedulerClient
+from aico_sched.topics import names
+from tests.integration.support.process import server
+
+SETTINGS = {
+    "scheduler__task_modules": '["tests.integration.execution.stubborn_tasks"]',
+    "scheduler__shutdown_grace": 0.1,
+    "execution__cancel_grace": 0.1,
+}
+
+
+@pytest.mark.parametrize("name", ["maintenance.swallows_all", "maintenance.waits_for_a_thread"])
+async def test_a_run_that_never_ends_does_not_keep_the_service_from_stopping(tmp_path: Path, name: str) -> None:
+    async with server(tmp_path, "run", data_dir=tmp_path / "data", **SETTINGS) as running:
+        await running.says("service_started")
+        client = SchedulerClient.discover(tmp_path / "data", timeout=20)
+        async with asyncio.timeout(20), client, client.events(names.EXECUTION_PROGRESS) as events:
+            await client.create(name, "interval:86400")
+            await client.trigger(name)
+            await anext(aiter(events))
+        # Within the deadline of `stop`, in order, and it says what it has left behind.
+        assert await running.stop() == 0
+    async with server(tmp_path, "run", data_dir=tmp_path / "data", **SETTINGS) as again:
+        await again.says("service_started")
+        async with SchedulerClient.discover(tmp_path / "data", timeout=20) as client:
+            (run,) = (await client.executions(task_id=name, attempts=True)).executions
+        assert run.attempts is not None
+        assert run.attempts[0].outcome == "interrupted"
+        assert await again.stop() == 0
