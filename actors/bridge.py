@@ -1,7 +1,7 @@
 """The bridge actor: the only one with a socket on the bus. Commands come in through it, replies and events go out."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgpack
@@ -36,6 +36,7 @@ from aico_sched.topics.internal import (
     ReplyReady,
 )
 from aico_sched.topics.registry import COMMANDS
+from aico_sched.tracing import ATTRIBUTE, NO_TRACING, Tracing
 
 log = structlog.get_logger(__name__)
 
@@ -128,12 +129,13 @@ class BridgeActor(Actor):
         take_refusals: Callable[[], Sequence[BusRefusal]] = tuple,
         bus_figures: Callable[[], dict[str, Any]] = dict,
         log_lines: LogLines | None = None,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         super().__init__(clock)
         self._make_endpoint, self._source = make_endpoint, source
         self._role_of, self._may_publish = role_of, may_publish
         self._take_refusals, self._bus_figures = take_refusals, bus_figures
-        self._log_lines = log_lines
+        self._log_lines, self._tracing = log_lines, tracing
         self._heartbeat_interval, self._terms = heartbeat_interval, terms
         self._endpoint: Endpoint | None = None
         self._own_replies = f"{names.REPLY}{source}.{secrets.token_hex(16)}"
@@ -250,6 +252,9 @@ class BridgeActor(Actor):
                 target = str(request.payload.get("task_id") or request.payload.get("execution_id") or "")
                 line = Audit(self.clock.now_us(), request.source, request.role, topic, target, "ok", "")
                 self._asked.append(line)
+            if self._tracing.active:
+                with self._tracing.span(topic, request.traceparent, kind="consumer", source=request.source) as span:
+                    request = request._replace(traceparent=span.traceparent)
             self.send(topic, request)
 
     def _refuse(self, topic: str, refused: Refused) -> None:
@@ -300,11 +305,15 @@ class BridgeActor(Actor):
         at = now_text()
         for row in ready.replies:
             reply = ReplyReady(*row)
-            self._reply(reply.reply_to, reply.correlation_id, reply.codec, reply.body, at)
+            self._reply(reply.reply_to, reply.correlation_id, reply.codec, reply.body, at, reply.traceparent)
 
-    def _reply(self, topic: str, correlation_id: str, codec: str, payload: bytes, at: str) -> None:
+    def _reply(
+        self, topic: str, correlation_id: str, codec: str, payload: bytes, at: str, traceparent: str = ""
+    ) -> None:
         self.figures["replies"] += 1
         attributes = {"correlation_id": correlation_id}
+        if traceparent:
+            attributes[ATTRIBUTE] = traceparent
         envelope = Envelope(new_message_id(), at, self._source, topic, VERSION, attributes, {})
         body = write(topic, envelope, codec, packed=payload, sign=self._terms.sign)
         if len(body) > limits.MAX_FRAME_BYTES:
@@ -323,7 +332,7 @@ class BridgeActor(Actor):
     def committed(self, committed: EventsCommitted) -> None:
         """Events that are durable. Until the refill is through they are part of it."""
         if self._refilled:
-            self._publish_events(committed.events)
+            self._publish_events(committed.events, committed.traces)
 
     @handles(names.EVENTS_REFILLED, EventsRefilled)
     def refilled(self, refilled: EventsRefilled) -> None:
@@ -333,13 +342,15 @@ class BridgeActor(Actor):
         if not refilled.done:
             self.send(names.EVENTS_REFILL, Empty())
 
-    def _publish_events(self, rows: list[EventRecord]) -> None:
+    def _publish_events(self, rows: list[EventRecord], traces: Mapping[str, str] | None = None) -> None:
         if not rows:
             return
         self.figures["events"] += len(rows)
         for row in rows:
             event = EventRecord(*row)
             attributes = {"seq": str(event.seq)}
+            if traces and event.message_id in traces:
+                attributes[ATTRIBUTE] = traces[event.message_id]
             envelope = Envelope(event.message_id, event.timestamp, self._source, event.topic, VERSION, attributes, {})
             self._say(envelope, event.body, event.event_id)
         self.effects.call(self._tell_departed)

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import Counter, deque
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,6 +42,7 @@ from aico_sched.topics.internal import (
     Load,
     LoopStalled,
 )
+from aico_sched.tracing import NO_TRACING, Span, Tracing
 
 log = structlog.get_logger(__name__)
 
@@ -91,8 +92,10 @@ class ExecutorActor(Actor):
         session_keys: SessionKeys | None = None,
         probe_bus: ProbeBus | None = None,
         default_timeout: float = 300.0,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         super().__init__(clock)
+        self._tracing = tracing
         self._open_data, self._make_powers, self._session_keys = open_data, make_powers, session_keys
         self._probe_bus, self._default_timeout = probe_bus, default_timeout
         self._registry, self._environments, self._guard = registry, environments, guard
@@ -212,21 +215,37 @@ class ExecutorActor(Actor):
         effects = self.effects
         try:
             ports = AttemptPorts(self._outside, attempt)
-            end = await run_attempt(
-                attempt,
-                self._environments,
-                self._registry,
-                ports,
-                self._data_dir,
-                self.clock,
-                random.random,
-                self._give_up,
-            )
+            with self._span(attempt.start) as span:
+                attempt.traceparent = span.traceparent or attempt.start.traceparent
+                end = await run_attempt(
+                    attempt,
+                    self._environments,
+                    self._registry,
+                    ports,
+                    self._data_dir,
+                    self.clock,
+                    random.random,
+                    self._give_up,
+                )
+                span.note("outcome", end.outcome)
+                if end.outcome != "succeeded":
+                    span.fail(end.error_message or end.reason or end.outcome)
         except Exception as error:
             # A mistake of ours; without this the execution would look as if it ran for ever.
             log.error("attempt_broke", execution_id=attempt.start.execution_id, **described(error))
             end = broken(attempt, error, self.clock)
         effects.post(names.ATTEMPT_DONE, end)
+
+    def _span(self, start: AttemptStart) -> AbstractContextManager[Span]:
+        if not self._tracing.active:
+            return NO_TRACING.span("")
+        return self._tracing.span(
+            f"execute {start.task_class}",
+            start.traceparent,
+            task_id=start.task_id,
+            execution_id=start.execution_id,
+            attempt=start.attempt,
+        )
 
     # Ending.
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -52,10 +53,12 @@ from aico_sched.topics.internal import (
     SlotsDeferred,
     TaskWrite,
 )
+from aico_sched.tracing import NO_TRACING, Tracing
 from aico_sched.verdicts import Verdict
 
 HOUSEKEEPING_INTERVAL = 10.0
 SEEN_CHUNK = 500
+MAX_LINKS = 100
 
 
 class Registry(Catalogue, Protocol):
@@ -93,9 +96,10 @@ class StoreActor(ConfigChecks):
         maintenance_timeout: float,
         history: HistoryLimits,
         judge: Judge,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         super().__init__(clock)
-        self._keys, self._maintenance_timeout = keys, maintenance_timeout
+        self._keys, self._maintenance_timeout, self._tracing = keys, maintenance_timeout, tracing
         self._history_limits = history
         self._open, self._registry, self._judge = open_database, registry, judge
         self._defaults, self._boot_id = defaults, boot_id
@@ -185,15 +189,23 @@ class StoreActor(ConfigChecks):
             self._mark_published()
         said, events = self._unit.announce()
         if events:
-            self.send(names.EVENTS_COMMITTED, EventsCommitted(events))
+            self.send(names.EVENTS_COMMITTED, EventsCommitted(events, self._unit.outbox.take_traces()))
         if said.starts:
             self.send(names.ATTEMPTS_START, AttemptsStart(said.starts))
         if said.due_tasks or said.due_runs or said.gone:
             self.send(names.DUE_CHANGED, DueChanged(said.due_tasks, said.due_runs, said.gone))
         for cancel in said.cancels:
             self.send(names.ATTEMPT_CANCEL, cancel)
-        self._database.commit()
+        with self._commit_span():
+            self._database.commit()
         self.figures["commits"] += 1
+
+    def _commit_span(self) -> AbstractContextManager[Any]:
+        """A commit is shared: it lies below the first of what it makes durable, and is linked to the others."""
+        traces = self._unit.take_traces()
+        if not traces:
+            return nullcontext()
+        return self._tracing.span("store.commit", traces[0], links=traces[1 : MAX_LINKS + 1], traces=len(traces))
 
     def abort_turn(self) -> None:
         if self._database is None:
@@ -265,6 +277,11 @@ class StoreActor(ConfigChecks):
             self._commands.apply(topic, request)
 
     def _carry_out(self, topic: str, request: Request) -> dict[str, Any]:
+        with self._tracing.span(f"handle {topic}", request.traceparent) as span:
+            self._unit.traced(span.traceparent or request.traceparent)
+            return self._carried_out(topic, request)
+
+    def _carried_out(self, topic: str, request: Request) -> dict[str, Any]:
         sender = Sender(request.source, request.role)
         if topic in RUN_CHANGES:
             done: dict[str, Any] = getattr(self._runs, RUN_CHANGES[topic])(request.payload, sender)
@@ -283,9 +300,9 @@ class StoreActor(ConfigChecks):
     @answers(*READS)
     def read(self, topic: str, request: Request) -> dict[str, Any]:
         """Answer a question."""
-        with self._reading():
+        with self._reading(), self._tracing.span(f"handle {topic}", request.traceparent):
             result: dict[str, Any] = getattr(self._history, READS[topic])(request.payload)
-        return result
+            return result
 
     @answers(names.TASK_STATUS)
     def status(self, topic: str, request: Request) -> dict[str, Any]:

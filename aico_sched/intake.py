@@ -13,6 +13,7 @@ from aico_sched.topics.envelope import Envelope, Received, Unreadable
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import Request
 from aico_sched.topics.registry import COMMANDS
+from aico_sched.tracing import ATTRIBUTE, readable
 
 RoleOf = Callable[[str], str]
 Authenticate = Callable[[str, Received], str]
@@ -87,7 +88,8 @@ def accept(topic: str, body: bytes, role_of: RoleOf, terms: Terms) -> Request:
             correlation_id=correlation_id,
             codec=codec,
         ) from error
-    return Request(envelope.message_id, envelope.source, role, reply_to, correlation_id, codec, payload)
+    sender = envelope.message_id, envelope.source, role
+    return Request(*sender, reply_to, correlation_id, codec, payload, readable(envelope.attributes.get(ATTRIBUTE)))
 
 
 def refused_by_bus(name: str, role: str, code: ErrorCode, reason: str, body: bytes) -> Refused:

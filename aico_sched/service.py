@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import structlog
 import zmq
@@ -43,6 +43,7 @@ from aico_sched.tasks.catalogue import Catalogue
 from aico_sched.tasks.registry import TaskRegistry
 from aico_sched.topics import names
 from aico_sched.topics.internal import Empty
+from aico_sched.tracing import NO_TRACING, configured
 from aico_sched.wiring import (
     Arrangements,
     Classes,
@@ -77,6 +78,7 @@ class SchedulerService:
     `stop` was asked for, and raises when the service cannot go on. With `scheduler.enabled: false` it starts nothing.
     `database_key` hands in the database's key, instead of the place the settings name.
     `data` opens AICO's data for the tasks that work on it, instead of the database the settings name.
+    `tracer_provider` is OpenTelemetry's to trace by, instead of the one the program has configured it with.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class SchedulerService:
         open_store: Callable[[], Database] | None = None,
         database_key: GivenKey | None = None,
         data: Callable[[], AbstractAsyncContextManager[DataSource]] | None = None,
+        tracer_provider: Any = None,
     ) -> None:
         self.settings = settings
         self._lock: DatabaseLock | None = None
@@ -103,6 +106,7 @@ class SchedulerService:
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._announced = False
         self._log_topic: LogTopic | None = None
+        self._tracer_provider, self._tracing = tracer_provider, NO_TRACING
         self._router: Router | None = None
         self._supervisor: Supervisor | None = None
         self._environments: Environments | None = None
@@ -149,6 +153,7 @@ class SchedulerService:
             log.info("scheduler_disabled", hint="scheduler.enabled is false: nothing was started")
             return
         configure_caches(self.settings.scheduler.cache_size)
+        self._tracing = configured(self._tracer_provider)
         if self.settings.scheduler.log_topic is not None:
             self._log_topic = LogTopic(self.settings.scheduler.log_topic, self._clock)
             self._log_topic.install()
@@ -284,6 +289,7 @@ class SchedulerService:
                 keys=self._database_keys,
                 maintenance_timeout=settings.store.maintenance_timeout,
                 history=history_limits(settings),
+                tracing=self._tracing,
                 judge=judge.ask,
             )
 
@@ -322,6 +328,7 @@ class SchedulerService:
                 open_data=self._open_data,
                 make_powers=powers.make,
                 session_keys=self._bus.session_keys,
+                tracing=self._tracing,
             )
 
         def scheduling() -> SchedulerActor:
@@ -360,4 +367,5 @@ class SchedulerService:
             take_refusals=bus.take_refusals,
             bus_figures=bus.figures,
             log_lines=self._log_topic,
+            tracing=self._tracing,
         )

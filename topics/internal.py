@@ -24,6 +24,7 @@ class Request(NamedTuple):
     correlation_id: str
     codec: str
     payload: dict[str, Any]
+    traceparent: str = ""
 
 
 class ReplyReady(NamedTuple):
@@ -34,6 +35,7 @@ class ReplyReady(NamedTuple):
     correlation_id: str
     codec: str
     body: bytes
+    traceparent: str = ""
 
 
 class RepliesReady(NamedTuple):
@@ -165,6 +167,7 @@ class AttemptStart(NamedTuple):
     cause: dict[str, Any] | None = None
     idle_only: bool = False
     places: list[str] | None = None
+    traceparent: str = ""
 
 
 class AttemptsStart(NamedTuple):
@@ -188,6 +191,7 @@ class AttemptEnd(NamedTuple):
     reason: str | None
     usage: dict[str, Any] | None = None
     logs: dict[str, Any] | None = None
+    traceparent: str = ""
 
 
 class AttemptsEnded(NamedTuple):
@@ -237,9 +241,11 @@ class EventRecord(NamedTuple):
 
 
 class EventsCommitted(NamedTuple):
-    """Store → bridge: publish these, in order."""
+    """Store → bridge: publish these, in order. `traces` has the trace of those that belong to one, by message id; it
+    is not kept, so what is published again after a crash has none."""
 
     events: list[EventRecord]
+    traces: dict[str, str] = {}  # noqa: RUF012
 
 
 class EventsPublished(NamedTuple):

@@ -37,7 +37,8 @@ class Attempt:
     """An attempt as the executor remembers it; `begun` is false while it waits for a place. `end_as` is set when
     somebody asked for its end: (outcome, reason). `replies` are what its requests wait for, by correlation id.
     `insist`, while it runs, is to be called along with the cancellation that asks for its end; `deadline` is when it
-    ends by itself; `logs` are the lines it has logged."""
+    ends by itself; `logs` are the lines it has logged; `traceparent` is
+    its span, where it is traced."""
 
     start: AttemptStart
     begun: bool = False
@@ -46,6 +47,7 @@ class Attempt:
     insist: Callable[[], None] | None = None
     deadline: Deadline | None = None
     logs: RunLog = field(default_factory=RunLog)
+    traceparent: str = ""
 
 
 class TaskFailed(Exception):
@@ -104,7 +106,7 @@ async def run_attempt(
         end = _timed_out(attempt, started_us, clock, draw)
     if job.usage.get("abandoned"):
         end = end._replace(reason=f"{end.reason}; {LEFT_ALONE}" if end.reason else LEFT_ALONE)
-    return end._replace(usage=job.usage, logs=attempt.logs.plain())
+    return end._replace(usage=job.usage, logs=attempt.logs.plain(), traceparent=attempt.traceparent)
 
 
 class GiveUp(NamedTuple):
@@ -237,8 +239,8 @@ def _given_up(attempt: Attempt, started_us: int, clock: Clock, draw: Callable[[]
         end = _timed_out(attempt, started_us, clock, draw)
     else:
         end = _ended(attempt, started_us, clock, *attempt.end_as)
-    usage = {**job.usage, "abandoned": True}
-    return end._replace(reason=f"{end.reason}; {LEFT_ALONE}", usage=usage, logs=attempt.logs.plain())
+    usage, reason = {**job.usage, "abandoned": True}, f"{end.reason}; {LEFT_ALONE}"
+    return end._replace(reason=reason, usage=usage, logs=attempt.logs.plain(), traceparent=attempt.traceparent)
 
 
 def _retry_in(start: AttemptStart, permanent: bool, draw: Callable[[], float]) -> float | None:

@@ -34,6 +34,7 @@ from aico_sched.topics.internal import (
     Empty,
     QuietHoursLearned,
 )
+from aico_sched.tracing import ATTRIBUTE
 
 MakePowers = Callable[[AttemptStart, Replies, Post], Powers]
 
@@ -165,6 +166,8 @@ class AttemptPorts:
 
     def _message(self, topic: str, payload: dict[str, Any], attributes: dict[str, str]) -> BusPublish:
         start = self._attempt.start
+        if self._attempt.traceparent:
+            attributes = {**attributes, ATTRIBUTE: self._attempt.traceparent}
         return BusPublish(topic, payload, start.creator, start.role, attributes)
 
     def _check(self, topic: str) -> None:

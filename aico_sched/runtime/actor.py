@@ -114,7 +114,9 @@ class Actor:
 
     def reply_packed(self, request: Request, body: bytes) -> None:
         """Answer a command with a body that is msgpack already."""
-        answer = ReplyReady(request.message_id, request.reply_to, request.correlation_id, request.codec, body)
+        answer = ReplyReady(
+            request.message_id, request.reply_to, request.correlation_id, request.codec, body, request.traceparent
+        )
         self.effects.reply(answer)
 
     def refuse(self, request: Request, error: CommandError) -> None:

@@ -20,6 +20,7 @@ class Attempts:
 
     def ended(self, end: AttemptEnd) -> None:
         """Record an attempt and move its execution on. An attempt that was recorded before changes nothing."""
+        self._unit.traced(end.traceparent)
         if end.outcome == "succeeded":
             self._finish(end, "succeeded")
             return

@@ -110,4 +110,5 @@ class BulkEnd:
         self._database.run_many("insert_attempt", [row for key, row in attempts.items() if key in found])
         for end in ends:
             if end.execution_id in found:
+                self._unit.traced(end.traceparent)
                 self._attempts.outcome_event(end, *found[end.execution_id])

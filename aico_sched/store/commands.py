@@ -66,6 +66,7 @@ class Commands:
             return
         wanted = [(request.payload, Sender(request.source, request.role)) for request in requests]
         for request, (outcome, written) in zip(requests, self._bulk_create.prepare(wanted), strict=True):
+            self._unit.traced(request.traceparent)
             if isinstance(outcome, CommandError):
                 self._refused(topic, request, outcome)
             elif written and isinstance(outcome, NewTask):

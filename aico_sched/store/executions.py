@@ -32,11 +32,11 @@ class Executions:
         execution = self._database.one("start_waiting", (self._unit.now, self._unit.boot_id, execution_id))
         if execution is None:
             return False
-        task_id, attempt, trigger, scheduled_for, cause = execution
+        task_id, attempt, trigger, scheduled_for, cause, traceparent = execution
         task = TaskRow(*self._database.run("task_even_deleted", (task_id,))[0])
         row = (task.task_class, task.config, task.options, task.created_by, task.created_role)
         told = None if cause is None else decoded(cause)
-        self.start(execution_id, task_id, attempt, trigger, scheduled_for, row, told)
+        self.start(execution_id, task_id, attempt, trigger, scheduled_for, row, told, traceparent or "")
         return True
 
     def enqueue(self, task_id: str, trigger: str, scheduled_for: str, priority: int, *, blocked: bool = False) -> str:
@@ -44,11 +44,17 @@ class Executions:
         execution_id = self._unit.new_execution_id()
         run_at = None if blocked else self._unit.now
         self.insert(task_id, execution_id, "queued", trigger, scheduled_for, run_at=run_at, priority=priority)
+        self.belongs_to_trace(execution_id)
         if blocked:
             self.blocked.add(task_id)
         else:
             self.announce_run(execution_id, task_id, self._unit.now_us, priority)
         return execution_id
+
+    def belongs_to_trace(self, execution_id: str) -> None:
+        """The run goes on with the trace of what asked for it."""
+        if self._unit.outbox.trace:
+            self._database.run("set_traceparent", (self._unit.outbox.trace, execution_id))
 
     def deferred(self, task_id: str, scheduled_for_us: int, reason: str) -> None:
         """Tell the world that a start is put off; the slot stays due."""
@@ -81,6 +87,7 @@ class Executions:
         scheduled_for: str,
         row: tuple[Any, ...],
         cause: dict[str, Any] | None = None,
+        traceparent: str = "",
     ) -> None:
         """Announce a claimed attempt. `row` starts with the task's class, config, options, creator and role."""
         task_class, config, options_text, creator, role = row[:5]
@@ -106,8 +113,10 @@ class Executions:
                 cause,
                 bool(options.get("idle_only")),
                 keys_of(task_id, options),
+                traceparent,
             )
         )
+        self._unit.outbox.trace = traceparent
         self.event(
             names.EXECUTION_STARTED, execution_id, task_id, attempt, trigger, scheduled_for, started_at=self._unit.now
         )

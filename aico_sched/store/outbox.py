@@ -17,7 +17,8 @@ TRIM_CHUNK = 500
 
 
 class Outbox:
-    """The events of the transaction under way, and the counters behind them."""
+    """The events of the transaction under way, and the counters behind them. What is added belongs to the trace
+    `trace`, if that is set."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -25,13 +26,23 @@ class Outbox:
         # The counters stand in the events themselves; what trimming removed of them, in a table of their own.
         self.sequences: dict[str, int] = dict(database.run("sequences")) | dict(database.run("newest_sequences"))
         self.fresh: list[EventRecord] = []
+        self.trace = ""
+        self._traces: dict[str, str] = {}
 
     def add(self, topic: str, at: str, body: dict[str, Any]) -> None:
         """An event that happened `at` (RFC 3339); the caller's transaction decides whether it did."""
         seq = self.sequences.get(topic, 0) + 1
         self.sequences[topic] = seq
         self._newest += 1
-        self.fresh.append(EventRecord(self._newest, topic, seq, new_message_id(), at, msgpack.packb(body)))
+        message_id = new_message_id()
+        if self.trace:
+            self._traces[message_id] = self.trace
+        self.fresh.append(EventRecord(self._newest, topic, seq, message_id, at, msgpack.packb(body)))
+
+    def take_traces(self) -> dict[str, str]:
+        """The traces of events that were added since the last call, by message id."""
+        traces, self._traces = self._traces, {}
+        return traces
 
     def mark(self) -> tuple[int, int, dict[str, int]]:
         """The state to which `restore` returns."""

@@ -116,6 +116,7 @@ class ExecutionRow(NamedTuple):
     boot_id: str | None
     cause: str | None = None
     usage: str | None = None
+    traceparent: str | None = None
 
     def view(self) -> dict[str, Any]:
         """As `topics.views.ExecutionView`, without the attempts."""

@@ -90,6 +90,7 @@ class RunCommands:
         run_at = None if active else self._unit.now
         reason = f"requeued by {sender.source}"
         self._database.run("revive", (run_at, reason, execution_id, "dead"))
+        self._executions.belongs_to_trace(execution_id)
         self._unit.recent.forget(execution_id)
         self._database.run("delete_dead", (execution_id,))
         if run_at is None:

@@ -69,6 +69,7 @@ class Unit:
         self.said = Announcements()
         self.now_us = 0
         self.now = ""
+        self._traces: list[str] = []
         # Microseconds to begin with: the store may start anew within a boot, and must not count from where it began.
         self._executions = time.monotonic_ns() // 1_000
         # Until the scheduler has asked, and after a crash here, it is told of everything.
@@ -76,9 +77,21 @@ class Unit:
 
     def begin(self, now_us: int) -> None:
         """Open the transaction of a turn, unless it is open."""
+        self.outbox.trace = ""
         if not self.database.in_transaction:
             self.database.begin()
             self.now_us, self.now = now_us, format_rfc3339(now_us)
+
+    def traced(self, traceparent: str) -> None:
+        """What follows in this transaction belongs to that trace, until told otherwise; to none, if it is empty."""
+        self.outbox.trace = traceparent
+        if traceparent:
+            self._traces.append(traceparent)
+
+    def take_traces(self) -> list[str]:
+        """The traces that this transaction is part of, each once."""
+        traces, self._traces = list(dict.fromkeys(self._traces)), []
+        return traces
 
     def announce(self) -> tuple[Announcements, list[EventRecord]]:
         """Close the books of the turn: what to say after the commit, and the events to publish."""
@@ -93,6 +106,7 @@ class Unit:
     def reset(self) -> None:
         """The transaction was rolled back: forget what it would have said, read the counters again."""
         self.said = Announcements()
+        self._traces = []
         self.tally.clear()
         self.recent.clear()
         self.outbox = Outbox(self.database)

@@ -52,10 +52,13 @@ WHERE e.status IN ('queued', 'retrying') AND e.run_at <= ? ORDER BY e.run_at LIM
 UPDATE task_executions
 SET status = 'running', started_at = ?, attempt = attempt + 1, boot_id = ?, run_at = NULL, progress = NULL
 WHERE execution_id = ? AND status IN ('queued', 'retrying') AND run_at IS NOT NULL
-RETURNING task_id, attempt, trigger, scheduled_for, cause;
+RETURNING task_id, attempt, trigger, scheduled_for, cause, traceparent;
 
 -- name: set_cause
 UPDATE task_executions SET cause = ? WHERE execution_id = ?;
+
+-- name: set_traceparent
+UPDATE task_executions SET traceparent = ? WHERE execution_id = ?;
 
 -- name: cause
 SELECT cause FROM task_executions WHERE execution_id = ?;
