@@ -63,6 +63,15 @@ def not_idle(sample: HostSample, thresholds: Thresholds) -> str:
     return "it runs on its battery" if sample.on_battery else ""
 
 
+def _sandbox(executor: Mapping[str, Any]) -> dict[str, Any]:
+    """How well the newest run of a user's task was shut in. What the machine does not offer is a reason to look, but
+    none to call the service unwell; a sandbox that cannot be had at all fails the runs."""
+    level = executor.get("environments", {}).get("sandbox", {}).get("sandbox")
+    if level is None:
+        return {"ok": True, "level": "not used yet", "missing": []}
+    return {"ok": not level["missing"], "level": level["level"], "missing": level["missing"]}
+
+
 def judge(
     reports: Mapping[str, Mapping[str, Any]],
     expected: Collection[str],
@@ -90,6 +99,7 @@ def judge(
         "dead_letters": {"ok": True, "count": store.get("dead_letters", 0)},
         "database": {"ok": database.state in ("", "maintenance"), "state": database.state, "detail": database.detail},
         "load": {"ok": not load.constrained, "cpu_percent": load.cpu_percent, "memory_percent": load.memory_percent},
+        "sandbox": _sandbox(executor),
         "breaker": {"ok": breaker == "closed", "state": breaker},
         "loop": {"ok": load.loop_lag <= LAG_LIMIT, "lag_seconds": load.loop_lag, "lag_seconds_max": lag_max},
     }

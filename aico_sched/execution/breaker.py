@@ -2,7 +2,8 @@
 
 closed     everything starts                                   → open, when the loop was blocked too often
 open       nothing starts, what runs on the loop holds         → half_open, when the open time is over
-half_open  a few may start, to see how the loop bears it       → closed, when it bore them; open, when it was blocked
+half_open  a few may start, to see how the loop bears it       → closed, when it bore them, or nobody wanted to start
+                                                                 for as long again; open, when it was blocked
 """
 
 from collections import deque
@@ -35,7 +36,7 @@ class Breaker:
         self._stalls: deque[float] = deque(maxlen=rules.stalls)
         self._until = 0.0
         self._left = 0
-        self._critical_passed = False
+        self._critical_passed = self._for_all = False
 
     def stalled(self, now: float) -> bool:
         """The loop was blocked. Returns whether that opened the breaker; one that is open stays so for longer."""
@@ -55,14 +56,15 @@ class Breaker:
             return False
         if self.state == "open":
             self.state, self._left = "half_open", self._rules.trials
-            self._critical_passed = False
+            self._critical_passed = self._for_all = False
             self._until = now + self._rules.head_start
-        elif self._left == 0:
+        elif self._left == 0 or self._for_all:
             self.state = "closed"
             self._stalls.clear()
         else:
-            # From now on anybody may be the next trial; nothing more happens by itself.
-            self._critical_passed, self._until = True, float("inf")
+            # From now on anybody may be the next trial.
+            self._critical_passed = self._for_all = True
+            self._until = now + self._rules.open_time
         return True
 
     def admits(self, now: float, *, critical: bool) -> bool:
@@ -75,6 +77,8 @@ class Breaker:
         self._critical_passed = True
         if self._left == 0:
             self._until = now + self._rules.settle
+        elif self._for_all:
+            self._until = max(self._until, now + self._rules.settle)
         return True
 
     def wake_at(self) -> float:

@@ -55,6 +55,18 @@ def test_a_rested_loop_closes_it_again(rules: BreakerRules) -> None:
 
 
 @given(RULES)
+def test_it_closes_again_when_nobody_wants_to_start(rules: BreakerRules) -> None:
+    breaker = Breaker(rules)
+    for _ in range(rules.stalls):
+        breaker.stalled(0.0)
+    calm = rules.open_time + rules.head_start + rules.open_time
+    drive(breaker, 0.0, calm * 0.99)
+    assert breaker.state == "half_open"
+    drive(breaker, calm * 0.99, calm * 1.01)
+    assert breaker.state == "closed"
+
+
+@given(RULES)
 def test_critical_tasks_pass_first(rules: BreakerRules) -> None:
     breaker = Breaker(rules)
     for _ in range(rules.stalls):

@@ -187,3 +187,16 @@ def test_a_container_s_own_cpu_limit_counts(tmp_path: Path, host: SimpleNamespac
     (tmp_path / "cpu.max").write_text("max 100000\n")
     now[0] = 4.0
     assert sampler.sample().cpu_percent == 3.0
+
+
+def test_how_well_users_tasks_are_shut_in_is_a_check_and_no_illness() -> None:
+    def found(level: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
+        figures = {} if level is None else {"sandbox": level}
+        status, _, checks = judge(reports(executor={"environments": {"sandbox": figures}}), ALL, QUIET, 0.0)
+        return status, checks["sandbox"]
+
+    assert found(None) == ("healthy", {"ok": True, "level": "not used yet", "missing": []})
+    full = {"level": "full", "missing": [], "landlock": 4}
+    assert found(full) == ("healthy", {"ok": True, "level": "full", "missing": []})
+    reduced = {"level": "reduced", "missing": ["Landlock for TCP"], "landlock": 3}
+    assert found(reduced) == ("healthy", {"ok": False, "level": "reduced", "missing": ["Landlock for TCP"]})

@@ -207,3 +207,23 @@ async def test_what_a_run_holds_for_an_open_breaker_is_not_charged_to_its_timeou
     done = await run.finished(held)
     assert (done.status, done.error_message) == ("succeeded", None)
     assert done.result["data"]["held"] > 3
+
+
+async def test_too_many_small_steps_for_long_open_the_breaker_and_blame_nobody(
+    begin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aico_sched.execution.watch.SUSTAINED", 0.6)
+    run = await begin(execution__breaker_open_time=0.5)
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(20):
+        while not run.events.of(names.BREAKER, state="open"):
+            for _ in range(20):
+                loop.call_soon(time.sleep, 0.01)
+            await asyncio.sleep(0)
+    opened = run.events.of(names.BREAKER, state="open")[0]
+    assert opened.payload["reason"].startswith("too much work held the event loop for ")
+    figures = (await run.client.stats()).actors["executor"]["loop"]["stalls"]
+    assert figures["overload"] >= 1
+    assert (figures["task"], figures["program"]) == (0, 0)
+    # Nobody wants to start anything, and it closes all the same.
+    await run.events.first(names.BREAKER, state="closed")
