@@ -13,6 +13,7 @@ import structlog
 from aico_sched.clock import Clock
 from aico_sched.data.source import DataSource
 from aico_sched.execution.attempt import Attempt, GiveUp, broken, ended_unbegun, run_attempt
+from aico_sched.execution.ends import Ends
 from aico_sched.execution.environments import Environments, TaskLoader
 from aico_sched.execution.guard import LoopGuard
 from aico_sched.execution.pauses import Pauses
@@ -130,6 +131,7 @@ class ExecutorActor(Actor):
         attempts = [child.info for child in self.effects.children.values()]
         self._running = sum(attempt.begun for attempt in attempts)
         self._waiting.extend(attempt.start for attempt in attempts if not attempt.begun)
+        self._done = Ends(self.effects.post)
         self._outside = Outside(
             self.clock,
             self.effects.post,
@@ -212,7 +214,7 @@ class ExecutorActor(Actor):
 
     async def _run(self, attempt: Attempt) -> None:
         """The child task. It touches nothing of this instance but what never changes."""
-        effects = self.effects
+        ends = self._done
         try:
             ports = AttemptPorts(self._outside, attempt)
             with self._span(attempt.start) as span:
@@ -234,7 +236,7 @@ class ExecutorActor(Actor):
             # A mistake of ours; without this the execution would look as if it ran for ever.
             log.error("attempt_broke", execution_id=attempt.start.execution_id, **described(error))
             end = broken(attempt, error, self.clock)
-        effects.post(names.ATTEMPT_DONE, end)
+        ends.add(end)
 
     def _span(self, start: AttemptStart) -> AbstractContextManager[Span]:
         if not self._tracing.active:
@@ -249,9 +251,21 @@ class ExecutorActor(Actor):
 
     # Ending.
 
-    @handles(names.ATTEMPT_DONE, AttemptEnd)
-    def done(self, end: AttemptEnd) -> None:
-        """An attempt has ended, or was given up; what one that was given up says later is of no interest."""
+    @handles(names.ATTEMPTS_DONE, AttemptsEnded)
+    def done(self, batch: AttemptsEnded) -> None:
+        """Attempts have ended, or were given up."""
+        for row in batch.ends:
+            self._has_ended(AttemptEnd(*row))
+
+    @classmethod
+    def given_up(cls, topic: str, message: Any) -> list[tuple[str, tuple[Any, ...]]]:
+        """Ends that cannot be handled together are handled each by itself."""
+        if topic != names.ATTEMPTS_DONE or len(message.ends) == 1:
+            return []
+        return [(topic, AttemptsEnded([end])) for end in message.ends]
+
+    def _has_ended(self, end: AttemptEnd) -> None:
+        """What an attempt that was given up says later is of no interest."""
         child = self.effects.children.get(end.execution_id)
         if child is None or child.info.start.attempt != end.attempt:
             return
@@ -272,7 +286,7 @@ class ExecutorActor(Actor):
 
     def _given_up(self, end: AttemptEnd) -> None:
         """For the attempts; called between turns."""
-        self.effects.post(names.ATTEMPT_DONE, end)
+        self._done.add(end)
 
     def _abandoned(self, attempt: Attempt, end: AttemptEnd) -> None:
         """Say that a run goes on which nobody waits for any more."""
@@ -334,7 +348,7 @@ class ExecutorActor(Actor):
         elif attempt.start in self._waiting:
             self._waiting.remove(attempt.start)
             self._running += 1
-            self.done(ended_unbegun(attempt, self.clock))
+            self._has_ended(ended_unbegun(attempt, self.clock))
 
     # Stopping: wait for what runs, at most the grace time, then end it.
 

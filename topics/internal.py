@@ -195,7 +195,7 @@ class AttemptEnd(NamedTuple):
 
 
 class AttemptsEnded(NamedTuple):
-    """Executor → store."""
+    """Attempts → executor → store."""
 
     ends: list[AttemptEnd]
 

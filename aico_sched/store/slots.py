@@ -158,5 +158,9 @@ class Slots:
     def _announce_finished(self, task_id: str) -> None:
         task = self._unit.task(task_id)
         if task is not None:
-            self._unit.changed(task)
-            self._unit.task_event(names.TASK_FINISHED, task, "aico-sched")
+            self.finished(task)
+
+    def finished(self, task: TaskRow) -> None:
+        """Tell that the task has no further slot."""
+        self._unit.changed(task)
+        self._unit.task_event(names.TASK_FINISHED, task, "aico-sched")

@@ -32,6 +32,9 @@ RETURNING revision;
 -- name: task
 SELECT * FROM scheduled_tasks WHERE task_id = ? AND deleted_at IS NULL;
 
+-- name: tasks
+SELECT * FROM scheduled_tasks WHERE task_id IN (SELECT value FROM json_each(?)) AND deleted_at IS NULL;
+
 -- name: task_even_deleted
 SELECT * FROM scheduled_tasks WHERE task_id = ?;
 
