@@ -60,7 +60,7 @@ class AuditTrail:
         if not lines:
             return
         rows = extended(self.head, lines)
-        self._database.run_many("insert_audit", rows)
+        self._database.insert("insert_audit", rows)
         first = self.head == self.anchor
         self.head = Link(rows[-1][0], rows[-1][-1].hex())
         ends = [(HEAD, self.head.format()), (ANCHOR, self.anchor.format())]

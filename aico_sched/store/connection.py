@@ -3,6 +3,8 @@
 import os
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +37,15 @@ FindKey = Callable[[], str]
 _STATEMENT = re.compile(r";\s*(?:--[^\n]*)?\s*$", re.MULTILINE)
 
 Row = tuple[Any, ...]
+
+_ROWS_AT_ONCE = 50
+_ONE_ROW = re.compile(r"VALUES\s*(\([?,\s]+\))")
+
+
+@lru_cache(maxsize=1_024)
+def _for_rows(sql: str, count: int) -> str:
+    """An INSERT of one row as one of `count` rows."""
+    return _ONE_ROW.sub(lambda values: f"VALUES {', '.join([values[1]] * count)}", sql, count=1)
 
 
 class Database:
@@ -145,6 +156,15 @@ class Database:
         except BaseException as error:
             _reraise_panic(error)
             raise
+
+    def insert(self, name: str, rows: Sequence[Row]) -> list[Row]:
+        """Run the query called `name`, which inserts one row, for all `rows`, fifty in a statement: preparing and
+        binding one anew costs more than its row. Returns the rows of its RETURNING."""
+        returned: list[Row] = []
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            part = rows[start : start + _ROWS_AT_ONCE]
+            returned += self._raw(_for_rows(self._sql[name], len(part)), tuple(chain.from_iterable(part)))
+        return returned
 
     def change(self, name: str, parameters: Sequence[Any] = ()) -> int:
         """Run the query called `name` and return how many rows it changed."""

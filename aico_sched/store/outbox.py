@@ -57,7 +57,7 @@ class Outbox:
         """Write the events of the transaction, as its last words, and hand them out."""
         events, self.fresh = self.fresh, []
         if events:
-            self._database.run_many("insert_event", events)
+            self._database.insert("insert_event", events)
         return events
 
     def published(self) -> int:

@@ -33,5 +33,5 @@ class SeenMessages:
     def seal(self) -> None:
         """Write what the turn has added."""
         if self._fresh:
-            self._database.run_many("remember_message", [(key, *value) for key, value in self._fresh.items()])
+            self._database.insert("remember_message", [(key, *value) for key, value in self._fresh.items()])
             self._fresh = {}

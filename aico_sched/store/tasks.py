@@ -119,7 +119,7 @@ class TaskCommands:
 
     def add(self, new: NewTask) -> dict[str, Any]:
         """Keep a new task, in its own row or anew in that of a deleted task of its id: its history refers to it."""
-        if self._unit.database.change("insert_task", new.task):
+        if self._unit.database.one("insert_task", new.task):
             return self.added(new)
         revived = self._unit.database.one("forget_deleted", (*new.task[:21], new.task.due_at))
         if revived is None:

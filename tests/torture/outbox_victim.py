@@ -7,21 +7,20 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from aico_sched.service import SchedulerService
-from aico_sched.store.connection import Database
+from aico_sched.store.connection import Database, Row
 from tests.integration.support.running import settings_for
 
 
 def kill_after(commits: int) -> None:
     """Let the process die inside the `commits`th commit of events, when it is durable."""
-    run_many, commit = Database.run_many, Database.commit
+    insert, commit = Database.insert, Database.commit
     state = {"events": False, "left": commits}
 
-    def watched_run_many(self: Database, name: str, rows: Sequence[Sequence[Any]]) -> None:
+    def watched_insert(self: Database, name: str, rows: Sequence[Row]) -> list[Row]:
         state["events"] = state["events"] or name == "insert_event"
-        run_many(self, name, rows)
+        return insert(self, name, rows)
 
     def watched_commit(self: Database) -> None:
         commit(self)
@@ -31,7 +30,7 @@ def kill_after(commits: int) -> None:
             if state["left"] == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    Database.run_many, Database.commit = watched_run_many, watched_commit  # type: ignore[method-assign]
+    Database.insert, Database.commit = watched_insert, watched_commit  # type: ignore[method-assign]
 
 
 async def main(folder: Path, publish: int, subscribe: int, commits: int) -> None:

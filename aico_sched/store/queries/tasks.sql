@@ -4,19 +4,6 @@ INSERT INTO scheduled_tasks (
     anchor, priority, paused, available, finished, protected, note, created_by, created_role, run_count, revision,
     deleted_at, due_at
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO NOTHING;
-
--- name: insert_tasks
-INSERT INTO scheduled_tasks (
-    task_id, task_class, schedule, config, enabled, created_at, updated_at, last_run, next_run, timezone, options,
-    anchor, priority, paused, available, finished, protected, note, created_by, created_role, run_count, revision,
-    deleted_at, due_at
-)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-       value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15,
-       value ->> 16, value ->> 17, value ->> 18, value ->> 19, value ->> 20, value ->> 21, value ->> 22, value ->> 23
-FROM json_each(?)
-WHERE true
 ON CONFLICT DO NOTHING
 RETURNING task_id;
 
