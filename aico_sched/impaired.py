@@ -26,7 +26,12 @@ RETRY_AFTER: Final = 0.25
 TROUBLE: Final = "database"
 """The key of the alert."""
 
-_PASS: Final = frozenset({names.ATTEMPT_PROGRESS, names.EVENTS_PUBLISHED, names.TASK_WRITE, names.MAINTENANCE_ASK})
+AUDIT_KEPT: Final = 10_000
+"""Lines of the audit trail that wait in memory for the database; what is asked meanwhile makes one each."""
+
+_PASS: Final = frozenset(
+    {names.AUDIT, names.ATTEMPT_PROGRESS, names.EVENTS_PUBLISHED, names.TASK_WRITE, names.MAINTENANCE_ASK}
+)
 """Messages that are handled meanwhile, beside commands: they are answered, or need not be kept."""
 
 
@@ -103,6 +108,9 @@ class Impaired(Actor):
     def _write_again(self) -> None:
         """The turn that tries: it fails like any other if the trouble is not over."""
         self._begin()
+        if self._trouble.unaudited:
+            detail = f"{self._trouble.unaudited} lines were dropped while the database could not be written"
+            self._unit.audit("aico-sched", "service", names.AUDIT_LIST, "", ErrorCode.UNAVAILABLE, detail)
         notice = AlertRaise(TROUBLE, "info", "the database can be written again", None, {}, resolved=True)
         self._alerts.over(notice)
 

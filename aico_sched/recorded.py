@@ -3,7 +3,7 @@
 from typing import Any
 
 from aico_sched.audit_chain import Line
-from aico_sched.impaired import Impaired
+from aico_sched.impaired import AUDIT_KEPT, Impaired
 from aico_sched.json_text import compact, decoded
 from aico_sched.runtime.actor import answers, handles
 from aico_sched.schedule import format_rfc3339
@@ -64,7 +64,11 @@ class Recorded(Impaired):
     def audit(self, batch: AuditLines) -> None:
         """Write what other actors decided."""
         trail = self._unit.audit_trail
-        if not batch.may_wait or trail.waiting >= WAITING_LIMIT:
+        if self._trouble.refusing:
+            if trail.waiting + len(batch.lines) > AUDIT_KEPT:
+                self._trouble.unaudited += len(batch.lines)
+                return
+        elif not batch.may_wait or trail.waiting >= WAITING_LIMIT:
             self._begin()
         for row in batch.lines:
             line = Audit(*row)

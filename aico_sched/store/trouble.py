@@ -33,13 +33,15 @@ _ADVICE: Final = {
 
 @dataclass(slots=True)
 class Trouble:
-    """Empty `state`: none. `trying`: the next turn shows whether it is over. `told`: the others know of it."""
+    """Empty `state`: none. `trying`: the next turn shows whether it is over. `told`: the others know of it.
+    `unaudited` lines of the audit trail found no room in memory."""
 
     state: str = ""
     detail: str = ""
     trying: bool = False
     told: bool = True
     next_try: float = inf
+    unaudited: int = 0
 
     @property
     def refusing(self) -> bool:

@@ -14,7 +14,10 @@ import pytest
 
 from aico_sched.client import SchedulerClient
 from aico_sched.client.errors import SchedulerError
+from aico_sched.store.connection import Database
+from aico_sched.store.errors import StoreFull
 from aico_sched.topics import names
+from tests.integration.conftest import Start
 from tests.integration.support.process import Server, environment, server
 from tests.integration.support.running import Recorder
 
@@ -68,7 +71,9 @@ async def test_changes_are_refused_until_there_is_room_and_nothing_is_lost(tmp_p
         assert health.checks["database"]["state"] == "full"
         assert health.checks["actors"]["restarts"] == {}, "a full disk is no crash"
         # The run ends with nowhere to write that to.
-        await asyncio.sleep(1.2)
+        async with asyncio.timeout(20):
+            while (await client.stats()).executions["ended"] == 0:
+                pass
         assert (await client.executions(task_id="user.long")).executions[0].status == "running"
 
         limit(service, ENDLESS)
@@ -139,3 +144,30 @@ async def test_a_start_on_a_full_disk_says_so_once_and_leaves_nothing_half_made(
     async with started(tmp_path) as (service, client, _):
         assert (await client.status("user.kept")).task.state == "active"
         assert await service.stop() == 0
+
+
+async def test_questions_go_on_for_longer_than_there_is_room_for_their_audit_lines(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aico_sched.recorded.AUDIT_KEPT", 5)
+    monkeypatch.setattr("aico_sched.runtime.cell.ASIDE_LIMIT", 5)
+    real, full = Database.commit, [True]
+
+    def commit(self: Database) -> None:
+        if full[0] and self.in_transaction:
+            self.rollback()
+            raise StoreFull("database or disk is full")
+        real(self)
+
+    run = await start()
+    await run.client.create("user.kept", "@yearly", task_class="demo.echo")
+    monkeypatch.setattr(Database, "commit", commit)
+    with pytest.raises(SchedulerError, match="disk is full"):
+        await run.client.pause("user.kept")
+    for _ in range(30):
+        assert (await run.client.status("user.kept")).task.state == "active"
+    full[0] = False
+    await run.events.first(names.ALERT, key="database", resolved=True)
+    await run.client.pause("user.kept")
+    dropped = [line["detail"] for line in run.audit() if line["source"] == "aico-sched" and "dropped" in line["detail"]]
+    assert len(dropped) == 1
