@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import structlog
 import zmq
 
 from aico_sched.actors.bridge import BusRefusal, Endpoint
@@ -19,7 +20,7 @@ from aico_sched.bus.refusal import OnRefused
 from aico_sched.bus.round_trip import round_trip
 from aico_sched.clock import Clock, SystemClock
 from aico_sched.intake import Terms
-from aico_sched.security.keys import KeyRing, UnknownKey
+from aico_sched.security.keys import CurveIdentity, KeyRing, KeyRingError, UnknownKey
 from aico_sched.security.replay import ReplayGuard
 from aico_sched.security.signatures import Authenticator
 from aico_sched.security.signing_keys import SigningRing
@@ -28,6 +29,8 @@ from aico_sched.settings import Settings
 from aico_sched.topics.codecs import source_of_aico
 
 Context = zmq.Context[zmq.Socket[bytes]]
+
+log = structlog.get_logger(__name__)
 
 NO_ROLE = "none"
 """May do nothing."""
@@ -165,7 +168,16 @@ class BusSide:
         assert self._context is not None and self.address is not None
         identity = None if self._keys is None else self._keys.client(name)
         probe = probe_body(self.terms.codec)
-        return BusEndpoint(self._context, self.address, name, identity, self.server_public_key, probe_body=probe)
+        return BusEndpoint(
+            self._context, self.address, name, identity, self.server_public_key, probe_body=probe, renew=self._renew
+        )
+
+    def _renew(self) -> CurveIdentity | None:
+        try:
+            return None if self._keys is None else self._keys.client(self._settings.bus.name)
+        except (KeyRingError, OSError) as error:
+            log.error("key_not_renewed", error=str(error))
+            return None
 
     async def round_trip(self, timeout: float) -> float | None:
         """Seconds that a message takes from a client to the bridge and back; None on a bus without sockets. Raises

@@ -4,8 +4,10 @@ It publishes from an XPUB socket, which shows the broker's subscription: what is
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import zmq
@@ -14,7 +16,7 @@ from aico_sched.bus.address import BusAddress
 from aico_sched.bus.echoes import Echoes, ProbeBody, msgpack_probe
 from aico_sched.bus.link import Link
 from aico_sched.bus.signal import Signal
-from aico_sched.bus.sockets import HIGH_WATER, Context, Socket, make_client, open_socket
+from aico_sched.bus.sockets import HIGH_WATER, Context, Socket, identify, make_client, open_socket
 from aico_sched.runtime.readiness import NOW, NOW_AND_MORE, Readiness, drain
 from aico_sched.security.keys import CurveIdentity
 
@@ -22,6 +24,10 @@ _PROBE_PAUSE: Final = 0.02
 _PROBE_PAUSE_MAX: Final = 0.5
 _BATCH: Final = 256
 _LOOK_AGAIN: Final = 0.1
+
+
+Renew = Callable[[], CurveIdentity | None]
+"""The key that its owner is given now; None if there is none."""
 
 
 class BusUnreachable(ConnectionError):
@@ -41,7 +47,8 @@ class BusEndpoint:
 
     Hosted bus: `identity` (whose name must be `name`) and the broker's `server_public_key`. Joined bus
     (any XSUB/XPUB proxy): no identity; with the server's key CURVE under a random key, without it plain.
-    All calls belong on the loop that `connect` was called on. The context stays the caller's.
+    All calls belong on the loop that `connect` was called on. The context stays the caller's. `renew` is asked for the
+    present key when the broker refuses the one that was given: it may have been rotated. It raises nothing.
     """
 
     def __init__(
@@ -54,6 +61,7 @@ class BusEndpoint:
         *,
         probe_body: ProbeBody = msgpack_probe,
         high_water: int = HIGH_WATER,
+        renew: Renew | None = None,
     ) -> None:
         if identity is not None and (server_public_key is None or identity.name != name):
             raise ValueError("an identity needs the server's public key, and its name is the endpoint's")
@@ -61,7 +69,8 @@ class BusEndpoint:
         # Only a hosted bus knows keys by name, and only its broker subscribes to everything.
         self.joined = identity is None
         self._context, self._identity, self._server_key = context, identity, server_public_key
-        self._probe_body, self._high_water = probe_body, high_water
+        self._probe_body, self._high_water, self._renew = probe_body, high_water, renew
+        self._shown: dict[Socket, str] = {}
         self._echoes = Echoes(name)
         self._upstream: set[bytes] = set()
         self._inbox: deque[tuple[str, bytes]] = deque()
@@ -87,8 +96,10 @@ class BusEndpoint:
         self._in = open_socket(self._context, zmq.SUB, high_water=self._high_water, ipv6=ipv6)
         for socket in (self._out, self._in):
             make_client(socket, self._server_key, self._identity)
-        changed = self._stirred.notify
-        self._links = (Link(self._out, self.address.publish, changed), Link(self._in, self.address.subscribe, changed))
+        self._links = tuple(
+            Link(socket, endpoint, self._stirred.notify, partial(self._refused, socket, endpoint))
+            for socket, endpoint in ((self._out, self.address.publish), (self._in, self.address.subscribe))
+        )
         self._out.connect(self.address.publish)
         self._in.connect(self.address.subscribe)
         self._watches = (Readiness(self._out, self._on_out), Readiness(self._in, self._on_in))
@@ -213,6 +224,26 @@ class BusEndpoint:
         await self._stirred.wait(_LOOK_AGAIN)
 
     # Inside.
+
+    def _refused(self, socket: Socket, endpoint: str) -> None:
+        """Not from within the monitor's callback, which reads on."""
+        if self._renew is not None:
+            asyncio.get_running_loop().call_soon(self._show_another_key, socket, endpoint)
+
+    def _show_another_key(self, socket: Socket, endpoint: str) -> None:
+        if not self.open or self._renew is None or self._identity is None:
+            return
+        found = self._renew()
+        if found is None or found.public == self._shown.get(socket, self._identity.public):
+            return
+        self._shown[socket] = found.public
+        # It is gone already where ZeroMQ has given up.
+        with contextlib.suppress(zmq.ZMQError):
+            socket.disconnect(endpoint)
+        identify(socket, found)
+        socket.connect(endpoint)
+        self._read_upstream()
+        self._look()
 
     def _sockets(self) -> tuple[Socket, Socket]:
         if self._out is None or self._in is None or not self.open:

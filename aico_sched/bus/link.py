@@ -29,10 +29,13 @@ _NOTHING: Final = "nothing listens there"
 
 class Link:
     """Follows the connection of `socket` to `endpoint`. Make it before `connect`, close it before the socket.
-    `on_change` is called when the connection comes or goes."""
+    `on_change` is called when the connection comes or goes, `on_refused` when the broker does not know the key; ZeroMQ
+    then gives up."""
 
-    def __init__(self, socket: Socket, endpoint: str, on_change: Callable[[], None]) -> None:
-        self._socket, self.endpoint, self._on_change = socket, endpoint, on_change
+    def __init__(
+        self, socket: Socket, endpoint: str, on_change: Callable[[], None], on_refused: Callable[[], None]
+    ) -> None:
+        self._socket, self.endpoint, self._on_change, self._on_refused = socket, endpoint, on_change, on_refused
         self._monitor = socket.get_monitor_socket(_EVENTS)
         self._readiness = Readiness(self._monitor, self.refresh)
         self.up = False
@@ -78,3 +81,5 @@ class Link:
             self._problem = "the other end accepts connections but does not complete the handshake"
         elif event in _FAILURES:
             self._problem = _FAILURES[event]
+            if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                self._on_refused()

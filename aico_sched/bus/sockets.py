@@ -54,6 +54,11 @@ def make_client(socket: Socket, server_key: str | None, identity: CurveIdentity 
         socket.setsockopt(zmq.CURVE_PUBLICKEY, keys[0])
         socket.setsockopt(zmq.CURVE_SECRETKEY, keys[1])
     else:
-        # No variable holds the secret: a traceback with its locals may be logged.
-        socket.setsockopt(zmq.CURVE_PUBLICKEY, identity.public.encode())
-        socket.setsockopt(zmq.CURVE_SECRETKEY, identity.secret.encode())
+        identify(socket, identity)
+
+
+def identify(socket: Socket, identity: CurveIdentity) -> None:
+    """Use this key for the connections that `socket` makes from now on."""
+    # No variable holds the secret: a traceback with its locals may be logged.
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, identity.public.encode())
+    socket.setsockopt(zmq.CURVE_SECRETKEY, identity.secret.encode())

@@ -4,7 +4,7 @@ import asyncio
 import builtins
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Self, TypeVar
@@ -15,10 +15,10 @@ import zmq
 from aico_sched.bus.address import BusAddress
 from aico_sched.bus.echoes import probe_body
 from aico_sched.bus.end import BusEnd
-from aico_sched.bus.endpoint import BusEndpoint, BusUnreachable, EndpointClosed
+from aico_sched.bus.endpoint import BusEndpoint, BusUnreachable, EndpointClosed, Renew
 from aico_sched.bus.sockets import Context
 from aico_sched.client import calls
-from aico_sched.client.discovery import locate
+from aico_sched.client.discovery import locate, present_key
 from aico_sched.client.errors import ServiceUnreachable, WaitTimeout, from_answer, refusal
 from aico_sched.client.events import BUFFER, EventStream, event_of
 from aico_sched.client.requests import Requests
@@ -72,7 +72,8 @@ class SchedulerClient:
 
     `identity` is the client's key on a hosted bus; without one (a joined bus) it goes by `name`, speaks `codec`, and
     signs its commands with `signer` (`security.signing_keys.load_signer`). With `service_key` it believes only what the
-    service has signed; `unproven` counts the rest. `timeout` is how many
+    service has signed; `unproven` counts the rest. `renew` is asked
+    for the present key when the broker refuses `identity`, as it does some days after a rotation. `timeout` is how many
     seconds a request may take, all repetitions included. A command is repeated with the same message id until it is
     answered, and the service carries it out once.
 
@@ -93,6 +94,7 @@ class SchedulerClient:
         codec: Codec = "msgpack",
         signer: Signer | None = None,
         service_key: "Ed25519PublicKey | None" = None,
+        renew: Renew | None = None,
     ) -> None:
         self.timeout = timeout
         self._own_context = context is None
@@ -101,7 +103,9 @@ class SchedulerClient:
         if isinstance(address, BusAddress):
             named = name if identity is None else identity.name
             probe = probe_body(codec)
-            self._endpoint = BusEndpoint(self._context, address, named, identity, server_public_key, probe_body=probe)
+            self._endpoint = BusEndpoint(
+                self._context, address, named, identity, server_public_key, probe_body=probe, renew=renew
+            )
         else:
             self._endpoint = address
         self.name = self._endpoint.name
@@ -122,7 +126,8 @@ class SchedulerClient:
         """The client of the service whose data folder is `data_dir`, or the usual one; see `discovery.locate` for
         `bus` and the errors."""
         location = locate(data_dir, name, bus)
-        return cls(name=name, timeout=timeout, **location._asdict())
+        renew = partial(present_key, data_dir, name, bus)
+        return cls(name=name, timeout=timeout, renew=renew, **location._asdict())
 
     async def __aenter__(self) -> Self:
         await self.connect()

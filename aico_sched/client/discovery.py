@@ -4,16 +4,20 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import structlog
+
 from aico_sched.bus.address import BusAddress, InvalidBusAddress
 from aico_sched.client.errors import ServiceUnreachable
 from aico_sched.paths import default_data_dir
-from aico_sched.security.keys import SERVICE, CurveIdentity, KeyRing
+from aico_sched.security.keys import SERVICE, CurveIdentity, KeyRing, KeyRingError
 from aico_sched.security.signatures import Signer
 from aico_sched.security.signing_keys import SigningRing
 from aico_sched.topics.codecs import Codec
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+log = structlog.get_logger(__name__)
 
 SERVICE_FILE: Final = "service.json"
 _VERSION: Final = 1
@@ -69,6 +73,15 @@ def locate(data_dir: Path | None = None, name: str = "admin", bus: str | None = 
         return Location(running.address, codec=running.codec)
     identity = KeyRing(running.keys or folder / "keys").client(name)
     return Location(running.address, identity, running.server_key)
+
+
+def present_key(data_dir: Path | None, name: str, bus: str | None) -> CurveIdentity | None:
+    """The key that `locate` gives now; None, and a line in the log, where it gives none."""
+    try:
+        return locate(data_dir, name, bus).identity
+    except (ServiceUnreachable, InvalidBusAddress, KeyRingError, OSError) as error:
+        log.warning("key_not_renewed", name=name, error=str(error))
+        return None
 
 
 def _running(folder: Path, *, missing_ok: bool = False) -> Running | None:

@@ -3,15 +3,16 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
 
 from aico_sched.bus.address import BusAddress
+from aico_sched.bus.endpoint import Renew
 from aico_sched.client import calls
 from aico_sched.client.client import SchedulerClient
-from aico_sched.client.discovery import locate
+from aico_sched.client.discovery import locate, present_key
 from aico_sched.client.errors import ServiceUnreachable
 from aico_sched.client.events import BUFFER, Event, EventStream
 from aico_sched.security.keys import CurveIdentity
@@ -94,6 +95,7 @@ class SyncSchedulerClient:
         codec: Codec = "msgpack",
         signer: Signer | None = None,
         service_key: "Ed25519PublicKey | None" = None,
+        renew: Renew | None = None,
     ) -> None:
         # Made inside the thread: it belongs to the loop it first runs on.
         self._make: Callable[[], SchedulerClient] = lambda: SchedulerClient(
@@ -105,6 +107,7 @@ class SyncSchedulerClient:
             codec=codec,
             signer=signer,
             service_key=service_key,
+            renew=renew,
         )
         self._client: SchedulerClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -116,7 +119,8 @@ class SyncSchedulerClient:
     ) -> Self:
         """As `SchedulerClient.discover`."""
         location = locate(data_dir, name, bus)
-        return cls(name=name, timeout=timeout, **location._asdict())
+        renew = partial(present_key, data_dir, name, bus)
+        return cls(name=name, timeout=timeout, renew=renew, **location._asdict())
 
     @property
     def running(self) -> bool:

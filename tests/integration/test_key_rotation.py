@@ -140,3 +140,21 @@ async def test_cancelled_between_two_clients_it_leaves_whole_keys(start: Start) 
         async with SchedulerClient.discover(run.settings.data_dir, name=name) as client:
             assert client.name == name
     assert (await run.client.health()).ready
+
+
+async def test_a_running_client_shows_its_new_key_when_the_old_one_is_refused(start: Start) -> None:
+    run, ring = await started(start)
+    watch = run.service._bus._watch
+    assert watch is not None
+    async with SchedulerClient.discover(run.settings.data_dir, name="bob") as bob:
+        stream = bob.events("scheduler.event.task.")
+        await bob.create("user.before", "@daily", task_class="demo.echo")
+        ring.rotate("bob", 0)
+        assert await watch.look()
+        await bob.create("user.after", "@daily", task_class="demo.echo")
+        async with asyncio.timeout(20):
+            heard: list[str] = []
+            while "user.after" not in heard:
+                heard.append((await anext(stream)).payload["task_id"])
+        await stream.aclose()
+    assert heard == ["user.before", "user.after"]

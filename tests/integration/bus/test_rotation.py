@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from aico_sched.bus.endpoint import BusUnreachable
+from aico_sched.bus.endpoint import BusEndpoint, BusUnreachable
 from aico_sched.bus.key_watch import KeyWatch
 from aico_sched.clock import SystemClock
-from aico_sched.security.keys import KeyRing
+from aico_sched.security.keys import CurveIdentity, KeyRing, UnknownKey
 from aico_sched.topics import names
 
 WEEK = 7 * 86_400.0
@@ -75,3 +75,37 @@ async def test_a_running_broker_keeps_its_own_key(bus: Any) -> None:
     bus.ring.rotate("rob", 0)
     assert await bus.broker.reload_keys()
     await bus.endpoint("rob", server_key=known).ready(5)
+
+
+async def test_a_client_that_is_connected_longer_than_the_overlap_shows_its_new_key(bus: Any) -> None:
+    first = bus.ring.client("bob")
+
+    def present() -> CurveIdentity | None:
+        try:
+            return bus.ring.client("bob")  # type: ignore[no-any-return]
+        except UnknownKey:
+            return None
+
+    bob = BusEndpoint(bus.clients, bus.address, "bob", first, bus.ring.server().public, renew=present)
+    service = await bus.ready("aico-sched", names.TASK_LIST)
+    try:
+        bob.connect()
+        bob.subscribe("scheduler.event.")
+        await bob.ready(10)
+        for turn in range(1, 4):
+            bus.ring.rotate("bob", WEEK)
+            bus.ahead += WEEK + 60
+            assert bus.ring.expired()
+            assert await bus.broker.reload_keys()
+            await bob.ready(10)
+            await service.ready(10)
+            assert service.send(names.TASK_CREATED, bus.body("aico-sched", number=turn))
+            assert (await bus.received(bob))[1].payload == {"number": turn}
+            assert bob.send(names.TASK_LIST, bus.body("bob", number=turn))
+            assert (await bus.received(service))[1].payload == {"number": turn}
+        bus.ring.revoke("bob")
+        assert await bus.broker.reload_keys()
+        with pytest.raises(BusUnreachable, match="refused the key"):
+            await bob.ready(0.5)
+    finally:
+        bob.close()
