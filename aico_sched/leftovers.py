@@ -4,14 +4,20 @@ has started cannot be ended, but neither keeps the process from ending."""
 import asyncio
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 log = structlog.get_logger(__name__)
+
+Value = TypeVar("Value")
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
 
 LINGER = 2.0
 """Seconds that tasks, and then threads, have once the service has stopped."""
@@ -30,6 +36,34 @@ def to_the_end(work: Coroutine[Any, Any, int]) -> int:
             sys.stderr.flush()
             os._exit(code)
     return code
+
+
+def interruptible(work: Coroutine[Any, Any, Value]) -> Value:
+    """As `asyncio.run`, with a first Ctrl-C that cancels `work` (KeyboardInterrupt is raised once it has ended) and a
+    second that ends the process at once, whatever runs in it."""
+
+    async def main() -> Value:
+        loop, task, asked = asyncio.get_running_loop(), asyncio.current_task(), False
+
+        def interrupted(*_: Any) -> None:
+            nonlocal asked
+            if asked:
+                os._exit(INTERRUPTED)
+            asked = True
+            sys.stderr.write("it was told to end; Ctrl-C again ends it at once\n")
+            assert task is not None
+            loop.call_soon_threadsafe(task.cancel)
+
+        before = signal.signal(signal.SIGINT, interrupted)
+        try:
+            return await work
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    try:
+        return asyncio.run(main())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 async def _left() -> list[str]:

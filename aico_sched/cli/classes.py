@@ -66,8 +66,8 @@ def run_task(
 ) -> None:
     """Run one task here, without the service, with its settings and in its own data folder. It is not recorded, has no
     bus, and no sandbox: run only code you trust. Do not run a task here while the service runs it."""
-    import asyncio
 
+    from aico_sched.leftovers import interruptible
     from aico_sched.tasks.errors import InvalidTaskConfig, TaskClassError
     from aico_sched.tasks.local_run import run_here
     from aico_sched.wiring import Arrangements, make_registry, open_data
@@ -84,7 +84,7 @@ def run_task(
                 raise usage(f"{task} has no dry run", option="dry-run")
             config["dry_run"] = True
         with _progress_bar(on.out) as report:
-            run = asyncio.run(
+            run = interruptible(
                 run_here(
                     task_class, config, settings.data_dir / "task_data" / task, lambda: open_data(settings), report
                 )

@@ -1,10 +1,11 @@
 """Task classes whose runs never end, whatever they are told."""
 
 import asyncio
+import sys
 import time
 from typing import Any
 
-from aico_sched.tasks import BaseTask, TaskContext
+from aico_sched.tasks import BaseTask, BlockingContext, BlockingTask, TaskContext
 
 
 class Swallows(BaseTask):
@@ -29,3 +30,15 @@ class Blocks(BaseTask):
     async def execute(self, context: TaskContext[Any]) -> None:
         await context.progress(0.0)
         await asyncio.to_thread(time.sleep, 3_600)
+
+
+class Deaf(BlockingTask):
+    """Hears nothing in its thread."""
+
+    name = "maintenance.deaf_thread"
+
+    def run(self, context: BlockingContext[Any]) -> None:
+        context.progress(0.0)
+        print("begun", file=sys.stderr, flush=True)
+        while True:
+            time.sleep(1)

@@ -1,5 +1,6 @@
 """What the sandbox stops, tried as root and as an ordinary user, and what a task may still do inside it."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -34,10 +35,22 @@ def command(identity: str, folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
-    """What became of everything that was tried, by identity."""
+    """What became of everything that was tried, by identity. The program runs once, whichever of the processes that
+    share the tests comes first; the others wait for what it found."""
+    here = tmp_path_factory.getbasetemp()
+    shared = here.parent if "PYTEST_XDIST_WORKER" in os.environ else here
 
     @cache
     def run(identity: str) -> dict[str, Any]:
+        kept = shared / f"escapes-{identity}.json"
+        with (shared / f"escapes-{identity}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not kept.exists():
+                kept.write_text(json.dumps(tried(identity)))
+            found: dict[str, Any] = json.loads(kept.read_text())
+            return found
+
+    def tried(identity: str) -> dict[str, Any]:
         folder = tmp_path_factory.mktemp(identity)
         if os.geteuid() == 0 and identity == "ordinary":
             os.chown(folder, ORDINARY, ORDINARY)

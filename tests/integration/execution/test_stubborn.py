@@ -1,6 +1,7 @@
 """A service whose tasks never end is stopped all the same."""
 
 import asyncio
+import signal
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,16 @@ async def test_a_run_that_never_ends_does_not_keep_the_service_from_stopping(tmp
         assert run.attempts is not None
         assert run.attempts[0].outcome == "interrupted"
         assert await again.stop() == 0
+
+
+async def test_a_second_interrupt_ends_a_run_by_hand_that_hears_nothing(tmp_path: Path) -> None:
+    arguments = ("run-task", "maintenance.deaf_thread", "--json")
+    async with server(tmp_path, *arguments, data_dir=tmp_path / "data", **SETTINGS) as running:
+        process = running.process
+        assert process.stderr is not None
+        async with asyncio.timeout(80):
+            assert await process.stderr.readline() == b"begun\n"
+            process.send_signal(signal.SIGINT)
+            assert b"Ctrl-C again" in await process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            assert await process.wait() == 130
