@@ -1,5 +1,7 @@
 """The health actor: watches the machine and the loop, gathers the other actors' figures, and says how it goes."""
 
+from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any, NamedTuple
 
 from aico_sched.clock import Clock, Flexible
@@ -49,7 +51,8 @@ class _Asked(NamedTuple):
 
 class HealthActor(Actor):
     """Samples load every `check_interval` seconds, gathers the figures of the last `window` seconds, and answers
-    `scheduler.stats` and `scheduler.health`."""
+    `scheduler.stats` and `scheduler.health`. `key_ages` gives the ages of the bus's keys by name, of
+    which none should be above `max_key_age`; both in days."""
 
     name = "health"
 
@@ -65,9 +68,12 @@ class HealthActor(Actor):
         user_idle_after: float,
         stress: Stress,
         version: str,
+        key_ages: Callable[[], Mapping[str, float]] = dict,
+        max_key_age: float = inf,
     ) -> None:
         super().__init__(clock)
         self._sampler, self._thresholds = sampler, thresholds
+        self._key_ages, self._max_key_age = key_ages, max_key_age
         self._actors, self._check_interval, self._version = frozenset(actors), check_interval, version
         self._asked: dict[int, _Asked] = {}
         self._ask_id = 0
@@ -273,7 +279,15 @@ class HealthActor(Actor):
 
     def _health(self, reports: dict[str, dict[str, Any]]) -> dict[str, Any]:
         lately_reported = within_window(self._rolling, reports)
-        status, reasons, checks = judge(lately_reported, self._expected(), self._load, self._lag.worst, self._store)
+        status, reasons, checks = judge(
+            lately_reported,
+            self._expected(),
+            self._load,
+            self._lag.worst,
+            self._store,
+            self._key_ages(),
+            self._max_key_age,
+        )
         return {
             "status": status,
             "live": True,

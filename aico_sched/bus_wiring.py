@@ -184,6 +184,13 @@ class BusSide:
         TimeoutError after `timeout` seconds, BusUnreachable when the broker is not reached."""
         return None if self._private is not None else await round_trip(self._own_socket(), self.terms.codec, timeout)
 
+    def key_ages(self) -> dict[str, float]:
+        """How many days old the present key of each client is, by name; nothing where the bus has none."""
+        if self._keys is None:
+            return {}
+        now = self._seconds()
+        return {name: (now - made) / DAY for name, made in self._keys.made().items()}
+
     def figures(self) -> dict[str, Any]:
         """What the hosted broker has counted; nothing where it is somebody else's."""
         if self._broker is None:

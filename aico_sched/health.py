@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from math import inf
+from types import MappingProxyType
 from typing import Any
 
 from aico_sched.host import HostSample
@@ -14,6 +16,8 @@ CRITICAL_FAILURE_RATE = 0.50
 """From this share on hardly anything works any more."""
 
 WELL = StoreState("", "")
+
+NO_KEYS: Mapping[str, float] = MappingProxyType({})
 
 FEWEST_ATTEMPTS = 10
 """Fewer attempts than this say nothing about a rate."""
@@ -78,9 +82,12 @@ def judge(
     load: Load,
     lag_max: float,
     database: StoreState = WELL,
+    keys: Mapping[str, float] = NO_KEYS,
+    max_key_age: float = inf,
 ) -> tuple[str, list[str], dict[str, dict[str, Any]]]:
     """Status (healthy, degraded, critical), the reasons in words, and each check with what it found. The counters among
-    the reports are to be those of a window of time, so that what is over is forgiven."""
+    the reports are to be those of a window of time, so that what is over is forgiven. `keys` are the ages of the keys
+    of the bus's clients by name; they and `max_key_age` are days."""
     executor, store = reports.get("executor", {}), reports.get("store", {})
     breaker = reports.get("scheduler", {}).get("breaker", "closed")
     silent = sorted(set(expected) - reports.keys())
@@ -122,6 +129,12 @@ def judge(
         reasons.append(load.constrained)
     if load.loop_lag > LAG_LIMIT:
         reasons.append(f"the event loop is {load.loop_lag * 1_000:.0f} ms behind")
+    if keys:
+        oldest = max(keys, key=lambda name: keys[name])
+        days = round(keys[oldest], 1)
+        checks["keys"] = {"ok": days <= max_key_age, "count": len(keys), "oldest": oldest, "oldest_days": days}
+        if days > max_key_age:
+            reasons.append(f"the key of {oldest} is {days:.0f} days old; run: aico-sched keys rotate {oldest}")
     if database.state:
         reasons.append(_DATABASE[database.state].format(database.detail))
     critical = silent or dropped or rate >= CRITICAL_FAILURE_RATE or database.state in CRITICAL_STATES

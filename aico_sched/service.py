@@ -309,6 +309,8 @@ class SchedulerService:
                 user_idle_after=scheduler.user_idle_after,
                 stress=Stress(scheduler.stress_after, scheduler.stress_stretch),
                 version=__version__,
+                key_ages=self._bus.key_ages,
+                max_key_age=settings.bus.key_max_age,
             )
 
         def executor() -> ExecutorActor:

@@ -209,6 +209,10 @@ class KeyRing:
         accepted = [info for info in self._by_public.values() if self._in_time(info)]
         return sorted([*accepted, *revoked], key=lambda info: (info.name, info.expires or 0.0))
 
+    def made(self) -> dict[str, float]:
+        """When the key that each client is given now was made, by name, from memory."""
+        return {name: info.created for name, info in self._by_name.items() if info.created is not None}
+
     def client(self, name: str) -> CurveIdentity:
         """What `name` needs to connect: its newest key. Raises `UnknownKey` or `RevokedKey`."""
         if name not in self._by_name:

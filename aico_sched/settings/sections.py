@@ -153,6 +153,7 @@ class BusSettings(Section):
     signature_window: float = Field(ge=1, le=3_600)
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     key_overlap: float = Field(ge=0, le=365)
+    key_max_age: float = Field(gt=0, le=36_500)
     rate_limit: int = Field(ge=1, le=10_000_000)
 
     @field_validator("connect")

@@ -158,3 +158,19 @@ async def test_a_running_client_shows_its_new_key_when_the_old_one_is_refused(st
                 heard.append((await anext(stream)).payload["task_id"])
         await stream.aclose()
     assert heard == ["user.before", "user.after"]
+
+
+async def test_health_tells_of_keys_that_are_too_old_until_they_are_rotated(start: Start) -> None:
+    run = await start(bus__key_max_age=50)
+    before = await run.client.health()
+    assert before.checks["keys"]["ok"]
+    assert before.checks["keys"]["count"] == 2
+    made_before(KeyRing(run.settings.data_dir / "keys"))
+    assert run.service._bus._keys is not None
+    run.service._bus._keys.reload()
+    found = await run.client.health()
+    assert (found.checks["keys"]["ok"], found.status) == (False, "degraded")
+    assert any("days old" in reason for reason in found.reasons)
+    await run.ran(TASK)
+    after = await run.client.health()
+    assert (after.checks["keys"]["ok"], after.checks["keys"]["oldest_days"]) == (True, 0.0)

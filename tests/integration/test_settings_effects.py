@@ -79,6 +79,7 @@ ELSEWHERE = {
     "web.hosts": "api/test_serving.py",
     "web.token_file": "api/test_access.py",
     "bus.codec": "bus/test_aico_bus.py",
+    "bus.key_max_age": "test_key_rotation.py",
     "bus.key_overlap": "unit/cli/test_keys.py, test_key_rotation.py",
     "bus.server_key": "bus/test_aico_bus.py",
     "bus.signing_keys": "bus/test_aico_bus.py",

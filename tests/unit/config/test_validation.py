@@ -86,6 +86,7 @@ WRONG = [
     ("bus.keys", 5, "a path"),
     ("bus.rate_limit", 0, "at least 1"),
     ("bus.key_overlap", -1, "at least 0"),
+    ("bus.key_max_age", 0, "0"),
     ("store.path", 1, "a path or null"),
     ("store.synchronous", "off", "one of full, normal"),
     ("store.key_source", "somewhere", "environment"),
