@@ -211,20 +211,37 @@ def _standard(raw: Any, mean: Any, scale: Any) -> Any:
 
 
 def _fit(matrix: Any, targets: Any, classes: int) -> tuple[str, Any, Any]:
-    """Multinomial logistic regression: on a GPU if PyTorch is there and finds one, else with scikit-learn."""
+    """Multinomial logistic regression: on a GPU if PyTorch is there and finds one, else with scikit-learn; so too when
+    the GPU fails, which may be for lack of memory."""
+    torch = torch_with_gpu()
+    if torch is None:
+        return ("scikit-learn", *fit_sklearn(matrix, targets, classes))
+    try:
+        return ("torch:cuda", *fit_torch(torch, matrix, targets, classes, "cuda"))
+    except RuntimeError:
+        return ("scikit-learn, for the GPU failed", *fit_sklearn(matrix, targets, classes))
+
+
+def torch_with_gpu() -> Any:
+    """PyTorch if it is installed, can be loaded and finds a GPU; else None."""
     try:
         import torch  # noqa: PLC0415
-    except ImportError:
-        torch = None
-    if torch is not None and torch.cuda.is_available():
-        return ("torch:cuda", *fit_torch(torch, matrix, targets, classes, "cuda"))
+
+        return torch if torch.cuda.is_available() else None
+    except (ImportError, OSError, RuntimeError):
+        # The last two: its libraries do not fit the driver, or are not there.
+        return None
+
+
+def fit_sklearn(matrix: Any, targets: Any, classes: int) -> tuple[Any, Any]:
+    """On the processor."""
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
 
     fitted = LogisticRegression(C=1.0 / _PENALTY, max_iter=500).fit(matrix, targets)
     weights, bias = fitted.coef_.T, fitted.intercept_
     if classes == 2:
         weights, bias = np.hstack([np.zeros_like(weights), weights]), np.array([0.0, bias[0]])
-    return "scikit-learn", weights, bias
+    return weights, bias
 
 
 def fit_torch(torch: Any, matrix: Any, targets: Any, classes: int, device: str) -> tuple[Any, Any]:
