@@ -29,6 +29,8 @@ LAG_GOAL_MS = 50.0
 PACE = 0.05
 ROW = 3_500
 WITHIN = 900.0
+SMALL = 20.0
+"""Megabytes up to which only the commands are of interest."""
 
 FILL = """INSERT INTO scheduler_seen_messages
 WITH RECURSIVE n (i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2 - 1)
@@ -131,7 +133,7 @@ async def work_on(data_dir: Path) -> list[Measure]:
         SchedulerClient.discover(data_dir, timeout=WITHIN) as client,
     ):
         found = [Measure("database before", size, "MB")]
-        found += await observed(client, "nothing", asyncio.sleep(2.0))
+        found += await observed(client, "nothing", asyncio.sleep(2.0 if size > SMALL else 0.2))
         found += await observed(client, "vacuum", client.request(names.STORE_VACUUM, {"mode": "full"}))
         found += await observed(client, "rekey", client.request(names.STORE_REKEY, {}))
         backup = {"file": str(data_dir / "copy.backup")}

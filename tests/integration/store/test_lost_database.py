@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from aico_sched.store.connection import Database
+from aico_sched.store.errors import DatabaseLost
 from tests.integration.store.test_full_disk import data
 from tests.integration.store.test_start_errors import failure, is_kept, used
 from tests.integration.support.process import command
+
+KEY = "k" * 32
 
 
 @pytest.mark.parametrize("how", ["cut", "removed"])
@@ -29,14 +33,14 @@ async def test_a_first_start_that_was_interrupted_is_no_loss(tmp_path: Path) -> 
     data(tmp_path).mkdir(parents=True)
     (data(tmp_path) / "scheduler.db").touch(mode=0o600)
     await used(tmp_path)
-    await is_kept(tmp_path)
 
 
-async def test_who_wants_an_empty_one_is_told_how(tmp_path: Path) -> None:
-    await used(tmp_path)
-    (data(tmp_path) / "scheduler.db").unlink()
-    marker = data(tmp_path) / "scheduler.db.made"
-    assert f"remove {marker}" in await failure(tmp_path)
-    marker.unlink()
-    await used(tmp_path)
-    await is_kept(tmp_path)
+def test_who_wants_an_empty_one_is_told_how(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    Database.open(path, KEY).close()
+    path.unlink()
+    with pytest.raises(DatabaseLost) as lost:
+        Database.open(path, KEY)
+    assert f"remove {lost.value.marker}" in str(lost.value)
+    lost.value.marker.unlink()
+    Database.open(path, KEY).close()
