@@ -64,8 +64,8 @@ def made(folder: Path) -> tuple[Path, Path]:
     return database, key_file
 
 
-def begin(database: Path, key_file: Path, step: str) -> "subprocess.Popen[bytes]":
-    options = {**stage_new_key(key_file), "backup": None}
+def begin(database: Path, key_file: Path, step: str, backup: Path | None = None) -> "subprocess.Popen[bytes]":
+    options = {**stage_new_key(key_file), "backup": None if backup is None else str(backup)}
     request = {"operation": "rekey", "path": str(database), "key": key_from_file(key_file), "options": options}
     root = str(Path(__file__).parents[2])
     process = subprocess.Popen(
