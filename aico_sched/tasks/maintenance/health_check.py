@@ -272,10 +272,16 @@ async def _keys(context: TaskContext[HealthCheck.Config]) -> Check:
     return found if ok else found | {"error": f"{oldest} is {ages[oldest]:.0f} days old; rotate it"}
 
 
+_OUT_OF_USE = frozenset({"retired", "revoked", "superseded", "staged"})
+"""Folders of keys that are kept for old backups, to refuse them, or for a while yet."""
+
+
 def _key_ages(folder: Path, now: float) -> dict[str, float]:
-    """Days since each key file was written, by its path below `folder`."""
+    """Days since each key file was written, by its path below `folder`; of those that are in use."""
     ages = {}
     for path in folder.rglob("*"):
+        if not _OUT_OF_USE.isdisjoint(path.relative_to(folder).parts[:-1]):
+            continue
         # One that a rotation takes away meanwhile is no key any more.
         with suppress(FileNotFoundError):
             if path.suffix in (".key", ".key_secret") and path.is_file():

@@ -1,10 +1,12 @@
 """Which keys `security.key_rotation` rotates, without a bus."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from aico_sched.tasks.maintenance.health_check import _key_ages
 from aico_sched.tasks.maintenance.key_rotation import KeyRotation
 from aico_sched.tasks.session_keys import SessionKey
 from aico_sched.testing import run_task
@@ -71,3 +73,11 @@ async def test_a_task_of_a_user_gets_no_keys() -> None:
     done = await run_task(KeyRotation, task_id="user.keys", scheduled_for=SLOT, session_keys=keys)
     assert isinstance(done.error, PermissionError)
     assert (keys.rotated, done.refused) == ([], ["rotate the keys of the bus"])
+
+
+def test_the_health_check_asks_nobody_to_rotate_what_was_rotated(tmp_path: Path) -> None:
+    for name in ("database.key", "clients/bob.key", "retired/database-until-1.key", "superseded/bob.1.key",
+                 "revoked/eve.key", "signing/revoked/eve.key"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert _key_ages(tmp_path, 0.0).keys() == {"database.key", "clients/bob.key"}
