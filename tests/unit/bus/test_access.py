@@ -23,7 +23,11 @@ READS = {
 }
 MAY_COMMAND = {
     "admin": set(COMMANDS),
-    "operator": set(COMMANDS) - {names.REGISTRY_RELOAD, names.AUDIT_LIST},
+    "operator": {
+        topic
+        for topic in COMMANDS
+        if topic not in (names.REGISTRY_RELOAD, names.AUDIT_LIST) and not topic.startswith("scheduler.store.")
+    },
     "observer": READS,
     "module": {
         names.TASK_CREATE,
