@@ -1,21 +1,21 @@
 """The store actor: the only writer of the database. A turn is a transaction, so its acknowledgements are durable."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from aico_sched.clock import Clock, Flexible
 from aico_sched.config_checks import ConfigChecks, Judge
 from aico_sched.maintained import KeyChanges
-from aico_sched.planning import Defaults, WantedTask
+from aico_sched.planning import Defaults
 from aico_sched.runtime.actor import answers, handles
 from aico_sched.store import task_writes
 from aico_sched.store.alerts import Alerts
 from aico_sched.store.attempts import Attempts
 from aico_sched.store.bulk_claim import BulkClaim
 from aico_sched.store.bulk_end import BulkEnd
+from aico_sched.store.class_registry import Registry
 from aico_sched.store.clock_step import ClockStep
 from aico_sched.store.command_table import READS, RUN_CHANGES, TASK_CHANGES
 from aico_sched.store.commands import Commands
@@ -29,7 +29,7 @@ from aico_sched.store.retention import HistoryLimits, Retention
 from aico_sched.store.run_commands import RunCommands
 from aico_sched.store.slots import Slots
 from aico_sched.store.strikes import Strikes
-from aico_sched.store.tasks import Catalogue, Sender, TaskCommands
+from aico_sched.store.tasks import Sender, TaskCommands
 from aico_sched.store.trouble import Trouble
 from aico_sched.store.unit import Unit
 from aico_sched.topics import names
@@ -54,23 +54,10 @@ from aico_sched.topics.internal import (
     TaskWrite,
 )
 from aico_sched.tracing import NO_TRACING, Tracing
-from aico_sched.verdicts import Verdict
 
 HOUSEKEEPING_INTERVAL = 10.0
 SEEN_CHUNK = 500
 MAX_LINKS = 100
-
-
-class Registry(Catalogue, Protocol):
-    """The catalogue as the store actor uses it: it can also be listed and scanned anew."""
-
-    def describe(self) -> list[dict[str, Any]]: ...
-    def rescan(self) -> dict[str, Any]: ...
-    def code_file(self, task_class: str) -> Path | None: ...
-    def remove_code(self, task_class: str) -> None: ...
-    def system_tasks(self) -> Iterable[WantedTask]: ...
-    def cache_stats(self) -> dict[str, Any]: ...
-    def judged(self, key: str, verdict: Verdict) -> None: ...
 
 
 class StoreActor(ConfigChecks):
