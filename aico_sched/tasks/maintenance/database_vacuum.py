@@ -10,6 +10,11 @@ from aico_sched.tasks.context import TaskContext
 
 MEGABYTE = 1024 * 1024
 
+_PAGES = (
+    "SELECT freelist_count AS free, page_count AS pages, page_size AS size "
+    "FROM pragma_freelist_count(), pragma_page_count(), pragma_page_size()"
+)
+
 
 class DatabaseVacuum(BaseTask):
     """Gives free pages of the database back: in small steps where few are free, else by rewriting it."""
@@ -24,10 +29,17 @@ class DatabaseVacuum(BaseTask):
         threshold: float = Field(default=0.25, ge=0, le=1, description="free share from which the file is rewritten")
         mode: Literal["auto", "full", "incremental"] = "auto"
         check: bool = Field(default=True, description="read every page first, and leave a damaged file alone")
+        dry_run: bool = Field(default=False, description="tell how much is free, change nothing")
 
     async def execute(self, context: TaskContext[Config]) -> TaskResult:
         """Commands wait while the file is read or rewritten. Cut short anywhere it has changed nothing."""
         config = context.config
+        if config.dry_run:
+            (row,) = await context.query(_PAGES)
+            share = row["free"] / max(1, row["pages"])
+            mode = config.mode if config.mode != "auto" else "full" if share >= config.threshold else "incremental"
+            words = f"would free {row['free'] * row['size'] / MEGABYTE:.1f} MiB, {share:.0%} of the file, {mode}"
+            return TaskResult.ok(words, dry_run=True, mode=mode, free_share=share)
         if config.check:
             await context.progress(0.0, "checking every page")
             found = await context.maintain("check")
