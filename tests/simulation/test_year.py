@@ -192,4 +192,3 @@ def test_a_year_of_a_thousand_schedules() -> None:
     print(f"one year, 1,000 schedules, {total:,} fires checked in {spent:.1f} s; {ledger.known_max} tasks in memory")
     assert ledger.known_max <= CACHE_SIZE
     assert total > 300_000
-    assert spent < 60
