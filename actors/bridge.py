@@ -156,7 +156,7 @@ class BridgeActor(Actor):
     async def on_start(self) -> None:
         self._endpoint = self._make_endpoint()
         self._endpoint.connect()
-        for prefix in (*_COMMAND_FAMILIES, self._own_replies):
+        for prefix in (*_COMMAND_FAMILIES, self._own_replies, self._there):
             self._endpoint.subscribe(prefix)
         # Everything else below our root too, so that who misspells a command is told. The broker of a joined bus with
         # keys does not allow that, for the replies to others are among it, and passes over it.
