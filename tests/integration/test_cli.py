@@ -92,6 +92,7 @@ async def test_every_command_works_against_a_running_service(run: Running, gate:
         "database rekey",
         "database vacuum",
         "dead show",
+        "keys rotate",
         "tasks",
         "web",
         "apply",

@@ -43,6 +43,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
             text=True,
             env=environment,
             cwd=folder,
+            # Whoever runs the tests in the background has told their children to ignore it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
         )
         process.folder = folder  # type: ignore[attr-defined]
         started.append(process)

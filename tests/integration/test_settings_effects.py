@@ -603,7 +603,8 @@ async def test_a_bus_may_be_joined_with_its_keys(start: Any, tmp_path: Path) -> 
 @shows("tasks.maintenance.health_check", "tasks.maintenance.log_cleanup")
 @pytest.mark.parametrize("task", ["health_check", "log_cleanup"])
 async def test_the_settings_arrange_the_system_s_tasks(start: Any, task: str) -> None:
-    own = {"health_check": {"check_disk_space": False, "check_message_bus": False, "check_database": False},
+    checks = ("database", "message_bus", "disk_space", "memory", "clock", "keys")
+    own = {"health_check": {f"check_{name}": False for name in checks},
            "log_cleanup": {"retention_days": 3, "max_size_mb": 7}}[task]  # fmt: skip
     usual = defaults()["tasks"]["maintenance"][task]
     run = await start()

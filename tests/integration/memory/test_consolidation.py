@@ -3,9 +3,8 @@
 import itertools
 import json
 import os
-import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -117,10 +116,11 @@ async def _killed_after_its_first_steps(running: Any) -> None:
     task = asyncio.create_task(running)
     while not task.done():
         for child in psutil.Process().children():
-            if child.cpu_times().user > 0.5 and child.is_running():
-                await asyncio.sleep(0.3)
-                if child.is_running():
-                    os.kill(child.pid, signal.SIGKILL)
+            # It may end by itself at any moment.
+            with suppress(psutil.NoSuchProcess):
+                if child.cpu_times().user > 0.5:
+                    await asyncio.sleep(0.3)
+                    child.kill()
         await asyncio.sleep(0.01)
     await task
 
