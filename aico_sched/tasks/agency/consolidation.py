@@ -83,20 +83,19 @@ def _negations(text: str) -> int:
     return sum(word in _NEGATIONS for word in _WORD.findall(text.lower().replace("’", "'")))
 
 
-def duplicates(memories: list[Memory], vectors: Any, labels: Any, rules: Rules, now: datetime) -> list[list[int]]:
+def duplicates(memories: list[Memory], vectors: Any, labels: Any, rules: Rules) -> list[list[int]]:
     """Groups of positions that are one memory, the one to keep first. Only within a cluster (`labels`, -1 is none).
 
     Everything in a group is as similar as it must be to the one that is kept, so that no chain of small differences
     joins what differs much.
     """
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     groups = []
     for label in sorted({int(label) for label in labels} - {-1}):
         open_ = [int(at) for at in np.flatnonzero(labels == label)]
         open_.sort(key=lambda at: (-importance(memories[at].metadata), -len(memories[at].text), memories[at].id))
         while open_:
             kept, *others = open_
-            near = unit[others] @ unit[kept] >= rules.similarity if others else []
+            near = _cosines(vectors[others], vectors[kept]) >= rules.similarity if others else []
             same = [
                 at
                 for at, is_near in zip(others, near, strict=True)
@@ -126,20 +125,50 @@ def retention(metadata: Metadata, rules: Rules, now: datetime) -> float:
 def merged(kept: Metadata, others: list[Memory]) -> Metadata:
     """The kept memory's metadata with those of others taken in. Taking the same in twice changes nothing."""
     result = dict(kept)
-    origins: list[str] = json.loads(result.get(MERGED_FROM) or "[]")
+    origins = merged_from(result)
     for other in others:
         if other.id in origins:
             continue
-        origins += [other.id, *json.loads(other.metadata.get(MERGED_FROM) or "[]")]
+        origins += [other.id, *merged_from(other.metadata)]
         result[ACCESSES] = int(_number(result.get(ACCESSES), 0)) + int(_number(other.metadata.get(ACCESSES), 0))
         result["importance"] = max(
             _number(result.get("importance"), 0.5), _number(other.metadata.get("importance"), 0.5)
         )
-        stamps = [stamp for stamp in (result.get("last_accessed"), other.metadata.get("last_accessed")) if stamp]
-        if stamps:
-            result["last_accessed"] = max(stamps)
+        mine, theirs = (_moment(one.get("last_accessed")) for one in (result, other.metadata))
+        if theirs is not None and (mine is None or theirs > mine):
+            result["last_accessed"] = other.metadata["last_accessed"]
     result[MERGED_FROM] = json.dumps(sorted(set(origins)))
     return result
+
+
+def merged_from(metadata: Metadata) -> list[str]:
+    """The ids of the memories that this one has taken in; none where somebody else's words stand there."""
+    try:
+        found = json.loads(metadata.get(MERGED_FROM) or "[]")
+    except (TypeError, ValueError):
+        return []
+    return [id_ for id_ in found if isinstance(id_, str)] if isinstance(found, list) else []
+
+
+def merged_vector(kept: Memory, vector: Any, others: list[tuple[Memory, Any]], similarity: float) -> Any:
+    """The middle of a kept memory's vector and those it takes in now, each counting for all that it stands for.
+
+    What was said in other words is found by the middle as well as by the nearest of all that were merged, which any
+    single one of them is not. It stays where it is if the middle is further than `similarity` from one of them, so
+    that a run that was killed finds them alike again.
+    """
+    origins = merged_from(kept.metadata)
+    parts = [(1 + len(origins), vector)]
+    parts += [(1 + len(merged_from(m.metadata)), other) for m, other in others if m.id not in origins]
+    if len(parts) == 1:
+        return vector
+    stacked = np.asarray([part for _, part in parts], dtype=np.float64)
+    middle = np.average(stacked, axis=0, weights=[weight for weight, _ in parts])
+    return middle.astype(np.float32) if _cosines(stacked, middle).min() >= similarity else vector
+
+
+def _cosines(vectors: Any, one: Any) -> Any:
+    return vectors @ one / np.maximum(np.linalg.norm(vectors, axis=1) * np.linalg.norm(one), 1e-12)
 
 
 def _number(value: Any, default: float) -> float:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from aico_sched.data.chroma import DATABASE
+from aico_sched.data.chroma import DATABASE, INTERNAL
 from aico_sched.tasks.agency.extra import missing
 from aico_sched.tasks.base import BaseTask, TaskResult, TransientError
 from aico_sched.tasks.context import TaskContext
@@ -17,7 +17,8 @@ from aico_sched.worker.worker import Worker, WorkerFailed
 BATCH = 20
 """Merges, promotions or archivings of one step."""
 
-Collection = Field(min_length=3, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]$")
+Collection = Annotated[str, Field(min_length=3, max_length=512, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]$")]
+"""What ChromaDB takes for the name of a collection."""
 
 
 class MemoryConsolidation(BaseTask):
@@ -37,9 +38,9 @@ class MemoryConsolidation(BaseTask):
         model_config = ConfigDict(frozen=True, extra="forbid")
 
         path: Path | None = Field(default=None, description="the ChromaDB folder; AICO's own if absent")
-        working: str = Field(default="working_memory", description="the collection that is consolidated")
-        long_term: str = Field(default="long_term_memory", description="where important memories go")
-        archive: str = Field(default="memory_archive", description="where merged and faded ones are kept")
+        working: Collection = Field(default="working_memory", description="the collection that is consolidated")
+        long_term: Collection = Field(default="long_term_memory", description="where important memories go")
+        archive: Collection = Field(default="memory_archive", description="where merged and faded ones are kept")
         similarity: float = Field(default=0.95, ge=0.5, le=1, description="cosine from which memories may be one")
         promote_from: float = Field(default=0.75, ge=0, le=1, description="importance that is kept for long")
         forget_below: float = Field(default=0.05, ge=0, le=1, description="what is left of it when it is archived")
@@ -47,6 +48,15 @@ class MemoryConsolidation(BaseTask):
         same_keys: tuple[str, ...] = Field(default=("user_uuid",), description="metadata that must be equal to merge")
         max_items: int = Field(default=5_000, ge=1, le=20_000, description="memories looked at in one run")
         dry_run: bool = Field(default=False, description="tell what would be done, change nothing")
+
+        @model_validator(mode="after")
+        def _three_places(self) -> Self:
+            names = [self.working, self.long_term, self.archive]
+            if len(set(names)) < len(names):
+                raise ValueError("working, long_term and archive must be three collections: what is moved is deleted")
+            if any(name.startswith(INTERNAL) for name in names):
+                raise ValueError(f"collections that begin with {INTERNAL} are not kept")
+            return self
 
     async def execute(self, context: TaskContext[Config]) -> TaskResult:
         """A memory is deleted only after its copy was read back. Cancelled or killed anywhere, and run again, it

@@ -71,6 +71,18 @@ class Lives:
 
         _lived(work)
 
+    def say_again(self, path: str, id: str, text: str) -> None:
+        """The memory of that id, with other words."""
+        (row,) = [row for row in ROWS if row[0] == id]
+
+        def work() -> None:
+            collection = Remembered(path).client.get_collection("working_memory", embedding_function=None)
+            metadata = {"who": "u", "importance": row[3], "access_count": row[4], "timestamp": row[5]}
+            vector = np.eye(8, dtype="f4")[row[1]]
+            collection.add(ids=[id], embeddings=[vector], documents=[text], metadatas=[metadata])
+
+        _lived(work)
+
     def live(self, path: str, last: int) -> bool:
         """A consolidation that ends before its write number `last` + 1; whether it got through."""
 

@@ -14,6 +14,7 @@ import pytest
 
 from aico_sched.tasks.agency import extra
 from aico_sched.tasks.agency.memory_consolidation import MemoryConsolidation
+from aico_sched.tasks.agency.memory_vectors import ORIGINAL
 from aico_sched.testing import VirtualClock, run_task
 from aico_sched.worker.worker import Worker
 
@@ -45,6 +46,12 @@ def merged_groups(held: dict[str, dict[str, Any]]) -> list[list[str]]:
     return [[id_, *json.loads(meta["merged_from"])] for id_, meta in rows.items() if meta.get("merged_from")]
 
 
+def archived_ids(held: dict[str, dict[str, Any]]) -> set[str]:
+    """What is in the archive for good; beside it are the former vectors of memories that stay."""
+    names = {id_.removeprefix("working_memory/") for id_ in held["memory_archive"]}
+    return {id_ for id_ in names if not id_.endswith(ORIGINAL)}
+
+
 async def test_merges_are_precise_complete_and_cost_no_answer(tmp_path: Path) -> None:
     async with remembered(tmp_path) as memories:
         fact_of = await memories.call("fill", count=COUNT, seed=4)
@@ -62,10 +69,13 @@ async def test_merges_are_precise_complete_and_cost_no_answer(tmp_path: Path) ->
     print(f"precision {precision:.3f}, recall {recall:.3f} of {len(truth)} pairs; answered {before:.3f} -> {after:.3f}")
     assert precision >= 0.98 and recall >= 0.9
     assert after >= before
-    assert result.data["merge"] == len(held["memory_archive"]) > 0
+    moved = {id_ for id_ in held["memory_archive"] if id_.endswith(ORIGINAL)}
+    assert result.data["merge"] == len(held["memory_archive"]) - len(moved) > 0
     assert {f"working_memory/{id_}" for id_ in fact_of if id_ not in held["working_memory"]} == set(
         held["memory_archive"]
-    )
+    ) - moved
+    # Whoever took in others stands in their middle; where it was is kept.
+    assert moved == {f"working_memory/{group[0]}{ORIGINAL}" for group in merged_groups(held)}
     assert all(meta["merged_into"] in held["working_memory"] for meta in held["memory_archive"].values())
     again = await consolidate(tmp_path, **MERGE_ONLY)
     assert again.data["merge"] == 0
@@ -85,12 +95,12 @@ async def test_important_ones_are_promoted_and_faded_ones_archived_never_lost(tm
     }
     async with remembered(tmp_path) as memories:
         held = await memories.call("held")
-    archived = {id_.removeprefix("working_memory/") for id_ in held["memory_archive"]}
+    archived = archived_ids(held)
     assert set(held["working_memory"]) | set(held["long_term_memory"]) | archived == set(fact_of)
     assert not set(held["working_memory"]) & archived and not set(held["working_memory"]) & set(
         held["long_term_memory"]
     )
-    assert {meta["archived_reason"] for meta in held["memory_archive"].values()} == {"merged", "faded"}
+    assert {meta["archived_reason"] for meta in held["memory_archive"].values()} == {"merged", "faded", "moved"}
     assert all(meta["promoted_from"] == "working_memory" for meta in held["long_term_memory"].values())
 
 
@@ -105,7 +115,7 @@ async def test_killed_between_copy_and_delete_nothing_is_lost_or_counted_twice(t
     async with remembered(tmp_path) as memories:
         held = await memories.call("held")
     working = held["working_memory"]
-    archived = {id_.removeprefix("working_memory/") for id_ in held["memory_archive"]}
+    archived = archived_ids(held)
     assert set(working) | archived == set(fact_of) and not set(working) & archived
     assert sum(meta["access_count"] for meta in working.values()) == accesses
 
