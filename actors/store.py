@@ -10,7 +10,7 @@ from aico_sched.config_checks import ConfigChecks, Judge
 from aico_sched.maintained import KeyChanges
 from aico_sched.planning import Defaults
 from aico_sched.runtime.actor import answers, handles
-from aico_sched.store import task_writes
+from aico_sched.store import housekeeping, task_writes
 from aico_sched.store.alerts import Alerts
 from aico_sched.store.attempts import Attempts
 from aico_sched.store.bulk_claim import BulkClaim
@@ -56,7 +56,6 @@ from aico_sched.topics.internal import (
 from aico_sched.tracing import NO_TRACING, Tracing
 
 HOUSEKEEPING_INTERVAL = 10.0
-SEEN_CHUNK = 500
 MAX_LINKS = 100
 
 
@@ -75,9 +74,7 @@ class StoreActor(ConfigChecks):
         boot_id: str,
         *,
         cache_size: int,
-        event_retention: int,
-        audit_retention: int,
-        message_id_retention: float,
+        kept: housekeeping.Kept,
         heartbeat_interval: float,
         keys: KeyChanges,
         maintenance_timeout: float,
@@ -91,10 +88,9 @@ class StoreActor(ConfigChecks):
         self._open, self._registry, self._judge = open_database, registry, judge
         self._defaults, self._boot_id = defaults, boot_id
         self._cache_size = cache_size
-        self._event_retention, self._message_id_retention = event_retention, message_id_retention
-        self._audit_retention, self._heartbeat_interval = audit_retention, heartbeat_interval
+        self._kept, self._heartbeat_interval = kept, heartbeat_interval
         self._database: Database | None = None
-        self._built = False
+        self._built = self._arrived = False
         self._trouble = Trouble()
         self._next_housekeeping = self._next_heartbeat = self._next_mark = clock.monotonic()
         self.figures = {"commits": 0, "claimed": 0, "interrupted": 0}
@@ -113,11 +109,20 @@ class StoreActor(ConfigChecks):
     async def on_start(self) -> None:
         if not self._working():
             self._open_and_build()
+            self._arrive()
+            self.end_turn()
 
     def _open_and_build(self) -> None:
-        self._database = self._open()
-        self._database.take_lease(self._boot_id)
-        self._unit = Unit(self._database, self._defaults, self._boot_id, self._cache_size)
+        database = self._open()
+        try:
+            self._build(database)
+        except BaseException:
+            database.close()
+            raise
+        self._database, self._built = database, True
+
+    def _build(self, database: Database) -> None:
+        self._unit = Unit(database, self._defaults, self._boot_id, self._cache_size)
         self._tasks = TaskCommands(self._unit, self._registry)
         self._executions = Executions(self._unit)
         followers = Followers(self._unit, self._executions)
@@ -133,7 +138,9 @@ class StoreActor(ConfigChecks):
         self._alerts = Alerts(self._unit)
         self._strikes = Strikes(self._unit, self._tasks, self._defaults.strikes, self._alerts.raised)
         self._retention = Retention(self._unit, self._history_limits)
-        self._built = True
+
+    def _arrive(self) -> None:
+        self._unit.database.take_lease(self._boot_id)
         self._unit.begin(self.clock.now_us())
         self._clock_step.look_back()
         self.figures["interrupted"] = self._recovery.interrupt_unfinished()
@@ -141,7 +148,6 @@ class StoreActor(ConfigChecks):
         for problem in self._recovery.register(self._registry.system_tasks()):
             self._alerts.raised(AlertRaise("system_task", "warning", problem.message, None, problem.details))
         self._recovery.park_and_return()
-        self.end_turn()
 
     async def on_stop(self) -> None:
         if self._database is None:
@@ -186,6 +192,7 @@ class StoreActor(ConfigChecks):
         with self._commit_span():
             self._database.commit()
         self.figures["commits"] += 1
+        self._arrived = True
 
     def _commit_span(self) -> AbstractContextManager[Any]:
         """A commit is shared: it lies below the first of what it makes durable, and is linked to the others."""
@@ -223,13 +230,7 @@ class StoreActor(ConfigChecks):
         if now >= self._next_housekeeping:
             self._next_housekeeping = now + HOUSEKEEPING_INTERVAL
             self._begin()
-            assert self._database is not None
-            more = self._unit.outbox.trim(self._event_retention)
-            oldest = self._unit.now_us - int(self._message_id_retention * 1_000_000)
-            more = self._database.change("trim_seen", (oldest, SEEN_CHUNK)) == SEEN_CHUNK or more
-            more = self._unit.audit_trail.trim(self._audit_retention, self._unit.now) or more
-            more = self._retention.step() or more
-            if more:
+            if housekeeping.step(self._unit, self._retention, self._kept):
                 # A chunk a turn until it is done, so that trimming keeps up with any rate.
                 self._next_housekeeping = now
         if self._clock_step.under_way:
@@ -371,6 +372,8 @@ class StoreActor(ConfigChecks):
         self.send(names.TASK_WRITTEN, BusReply(wanted.execution_id, wanted.call_id, result))
 
     def report(self) -> dict[str, Any]:
+        if self._closed():
+            return dict(self.figures)
         try:
             return {
                 **self.figures,

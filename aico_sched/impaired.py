@@ -3,7 +3,6 @@ far as they can be, changes are refused, and what must not be lost (ends of atte
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -11,7 +10,8 @@ import structlog
 from aico_sched.runtime.actor import Actor
 from aico_sched.store.alerts import Alerts
 from aico_sched.store.connection import Database
-from aico_sched.store.errors import StoreError
+from aico_sched.store.errors import StoreCorrupt, StoreError, StoreFull, StoreReadOnly
+from aico_sched.store.room import READ_ONLY, shortage
 from aico_sched.store.trouble import Trouble
 from aico_sched.store.unit import Unit
 from aico_sched.topics import names
@@ -30,7 +30,14 @@ AUDIT_KEPT: Final = 10_000
 """Lines of the audit trail that wait in memory for the database; what is asked meanwhile makes one each."""
 
 _PASS: Final = frozenset(
-    {names.AUDIT, names.ATTEMPT_PROGRESS, names.EVENTS_PUBLISHED, names.TASK_WRITE, names.MAINTENANCE_ASK}
+    {
+        names.AUDIT,
+        names.ATTEMPT_PROGRESS,
+        names.CONFIG_JUDGED,
+        names.EVENTS_PUBLISHED,
+        names.MAINTENANCE_ASK,
+        names.TASK_WRITE,
+    }
 )
 """Messages that are handled meanwhile, beside commands: they are answered, or need not be kept."""
 
@@ -42,22 +49,51 @@ class Impaired(Actor):
     _unit: Unit
     _alerts: Alerts
     _built: bool
+    """Whether there is what reads the database."""
+    _arrived: bool
+    """Whether this instance has taken over the database, which is its first write."""
     _trouble: Trouble
+
+    def _open_and_build(self) -> None:
+        """Open the database and make what reads it. Raises `StoreError` and then has opened nothing."""
+        raise NotImplementedError
+
+    def _arrive(self) -> None:
+        """In the turn's transaction: take over, and put in order what an earlier life has left."""
+        raise NotImplementedError
+
+    def _closed(self) -> bool:
+        """Whether there is no connection to ask."""
+        return self._database is None or self._database.suspended
 
     def recovers(self, error: Exception) -> float | None:
         """A busy database is waited for; one that cannot be written is gone on without; anything else is a crash."""
         if not isinstance(error, StoreError):
             return None
-        open_now = self._built and self._database is not None and not self._database.suspended
-        if open_now and self._trouble.enter(error, self.clock.monotonic()):
+        if self._enters(error):
             return 0.0
         return RETRY_AFTER if error.retryable else None
+
+    def starts_without(self, error: Exception) -> bool:
+        return isinstance(error, StoreError) and self._enters(error)
+
+    def _enters(self, error: StoreError) -> bool:
+        """Whether the trouble that `error` tells of can be gone on with: damage only where there is something to read,
+        for else it ends the service."""
+        if self._closed() and isinstance(error, StoreCorrupt):
+            return False
+        if isinstance(error, StoreFull) and self._database is not None and shortage(self._database.path) == READ_ONLY:
+            # SQLite calls it a disk error when the file system has become read-only.
+            error = StoreReadOnly(str(error))
+        return self._trouble.enter(error, self.clock.monotonic())
 
     def sieve(self) -> Callable[[str], bool] | None:
         return self._passes if self._trouble.refusing else None
 
     def _passes(self, topic: str) -> bool:
         handler = self.handlers.get(topic)
+        if topic == names.AUDIT:
+            return self._built
         return handler is None or handler.kind is Request or topic in _PASS
 
     def _begin(self) -> None:
@@ -72,7 +108,7 @@ class Impaired(Actor):
         if not self._trouble.refusing:
             return False
         try:
-            seen = self._unit.seen.answer(f"{request.source}/{request.message_id}")
+            seen = None if self._closed() else self._unit.seen.answer(f"{request.source}/{request.message_id}")
         except StoreError:
             seen = None
         if seen is not None:
@@ -84,6 +120,8 @@ class Impaired(Actor):
     @contextmanager
     def _reading(self) -> Iterator[None]:
         """In trouble, a question that meets a damaged page is refused; the first one to meet it begins the trouble."""
+        if self._closed():
+            raise self._trouble.refusal()
         try:
             yield
         except StoreError as error:
@@ -102,11 +140,33 @@ class Impaired(Actor):
             self.send(names.STORE_STATE, StoreState(trouble.state, trouble.detail))
             alert = AlertRaise(TROUBLE, "critical", trouble.advice, None, {"state": trouble.state}, lasting=True)
             self.send(names.ALERT_UNKEPT, alert)
-        path = Path() if self._database is None else self._database.path
-        return trouble.try_at(self.clock.monotonic(), path)
+        if self._closed():
+            return trouble.refusing and self._reopened()
+        assert self._database is not None
+        return trouble.try_at(self.clock.monotonic(), self._database.path)
+
+    def _reopened(self) -> bool:
+        """See whether the database can be opened again, where it is time to. Returns whether it is open: then the end
+        of this turn tries to write."""
+        now = self.clock.monotonic()
+        if now < self._trouble.next_try:
+            return False
+        try:
+            if self._database is None:
+                self._open_and_build()
+            else:
+                self._database.resume()
+        except StoreError as error:
+            if not self._enters(error):
+                raise
+            return False
+        self._trouble.trying = True
+        return True
 
     def _write_again(self) -> None:
         """The turn that tries: it fails like any other if the trouble is not over."""
+        if not self._arrived:
+            self._arrive()
         self._begin()
         if self._trouble.unaudited:
             detail = f"{self._trouble.unaudited} lines were dropped while the database could not be written"

@@ -53,14 +53,11 @@ class Asked(NamedTuple):
 
 
 class Maintained(Recorded):
-    """Base of the store actor. It opens the database by `_open_and_build`, and has the unit of work as `_unit`."""
+    """Base of the store actor."""
 
     _keys: KeyChanges
     _maintenance_timeout: float
     _increments: Job | None = None
-
-    def _open_and_build(self) -> None:
-        raise NotImplementedError
 
     # Holding messages back.
 
@@ -74,13 +71,19 @@ class Maintained(Recorded):
         return job is not None and job.exclusive and job.outcome is None
 
     def holding(self) -> bool:
-        return self._working() or self._database is None or self._database.suspended
+        return self._working() or (self._closed() and not self._trouble.refusing)
 
     def hasten(self) -> None:
         job = self._job()
-        if job is not None and job.outcome is None and not job.cancelled:
+        if job is None:
+            return
+        if job.outcome is None and not job.cancelled:
             job.cancelled = "the service is stopping; nothing was changed"
             self.effects.call(self.effects.children[CHILD].cancel, job.cancelled)
+        elif job.outcome is not None and self._closed() and self._trouble.refusing:
+            # It waits for a database that cannot be opened now.
+            self.effects.release(CHILD)
+            self._answer(job.asked, job.kind, job.outcome)
 
     def may_stop(self) -> bool:
         return self._job() is None
@@ -118,24 +121,26 @@ class Maintained(Recorded):
         self._ask(wanted, asked.kind, asked.options)
 
     def _command(self, topic: str, request: Request) -> None:
-        if self._turned_away(request):
+        if self._is_under_way(request) or self._turned_away(request):
             return
         self._begin()
-        assert self._database is not None
         seen = self._unit.seen.answer(_seen_as(request))
         if seen is not None:
             self.reply_packed(request, seen)
             return
         asked = Asked(topic, request, None)
-        job = self._job()
-        if job is not None and job.asked.request is not None and _seen_as(job.asked.request) == _seen_as(request):
-            # The sender asks again for what is under way, and will be answered.
-            return
         if request.role != "admin":
             # On a joined bus nobody but the store is there to say so.
             self._answer(asked, KINDS[topic], Outcome("permission_denied", "only an admin may work on the database"))
             return
         self._ask(asked, KINDS[topic], request.payload)
+
+    def _is_under_way(self, request: Request) -> bool:
+        """Whether the sender asks again for what is under way, and will be answered."""
+        job = self._job()
+        if job is None or job.asked.request is None:
+            return False
+        return _seen_as(Request(*job.asked.request)) == _seen_as(request)
 
     def _ask(self, asked: Asked, kind: str, options: dict[str, Any]) -> None:
         """Begin it, or say why not."""
@@ -185,11 +190,13 @@ class Maintained(Recorded):
         """Open the connection again as soon as the file is free, and answer when the work is through. Returns whether
         messages may have waited."""
         job = self._job()
+        waited = self._closed()
+        if waited and self._trouble.refusing:
+            return False
         if self._database is None:
             self._open_and_build()
-        assert self._database is not None
-        waited = self._database.suspended
-        if waited:
+            self._arrive()
+        elif waited:
             self._database.resume()
             self.send(names.STORE_STATE, StoreState("", ""))
         if job is not None and job.outcome is not None:
@@ -201,19 +208,20 @@ class Maintained(Recorded):
 
     def _answer(self, asked: Asked, kind: str, outcome: Outcome) -> None:
         """Tell who asked, and the audit trail; a damaged database is everybody's business."""
-        assert self._database is not None
         asked = Asked(asked.topic, asked.request and Request(*asked.request), asked.task)
         reply = _reply(outcome)
         log.info("maintenance_ended", kind=kind, outcome=outcome.code, message=outcome.message)
         if asked.request is not None:
             request, body = asked.request, msgpack.packb(reply)
-            self._unit.audit(request.source, request.role, asked.topic, kind, outcome.code, outcome.message)
-            if outcome.code != "unavailable":
-                self._unit.seen.remember(_seen_as(request), self._unit.now_us, body)
+            if self._built:
+                self._unit.audit(request.source, request.role, asked.topic, kind, outcome.code, outcome.message)
+                if outcome.code != "unavailable":
+                    self._unit.seen.remember(_seen_as(request), self._unit.now_us, body)
             self.reply_packed(request, body)
         elif asked.task is not None:
             task = MaintenanceAsk(*asked.task)
-            self._unit.audit(task.task_id, "service", asked.topic, kind, outcome.code, outcome.message)
+            if self._built:
+                self._unit.audit(task.task_id, "service", asked.topic, kind, outcome.code, outcome.message)
             self.send(names.MAINTENANCE_DONE, BusReply(task.execution_id, task.correlation_id, reply))
         if self._trouble.refusing:
             return

@@ -36,7 +36,16 @@ from aico_sched.schedule import configure_caches
 from aico_sched.security.key_sources import GivenKey
 from aico_sched.settings import Settings
 from aico_sched.store.connection import Database
-from aico_sched.store.errors import AlreadyInUse, Damaged, LeaseLost, StoreCorrupt, WrongKey
+from aico_sched.store.errors import (
+    AlreadyInUse,
+    Damaged,
+    DatabaseLost,
+    LeaseLost,
+    SchemaTooNew,
+    StoreCorrupt,
+    WrongKey,
+)
+from aico_sched.store.housekeeping import Kept
 from aico_sched.store.lock import DatabaseLock
 from aico_sched.stress import Stress
 from aico_sched.tasks.catalogue import Catalogue
@@ -249,7 +258,7 @@ class SchedulerService:
             restart_budget=scheduler.restart_budget,
             restart_window=scheduler.restart_window,
             stop_timeout=scheduler.shutdown_grace + 30.0,
-            fatal=(LeaseLost, AlreadyInUse, StoreCorrupt, Damaged, WrongKey),
+            fatal=(LeaseLost, AlreadyInUse, StoreCorrupt, Damaged, DatabaseLost, SchemaTooNew, WrongKey),
             fault=self._fault,
         )
         supervisor = Supervisor(self._router, self._clock, policy)
@@ -282,9 +291,7 @@ class SchedulerService:
                 defaults(settings),
                 boot_id,
                 cache_size=scheduler.cache_size,
-                event_retention=scheduler.event_retention,
-                audit_retention=scheduler.audit_retention,
-                message_id_retention=scheduler.message_id_retention,
+                kept=Kept(scheduler.event_retention, scheduler.audit_retention, scheduler.message_id_retention),
                 heartbeat_interval=scheduler.heartbeat_interval,
                 keys=self._database_keys,
                 maintenance_timeout=settings.store.maintenance_timeout,

@@ -165,6 +165,11 @@ class Actor:
         crash. The turn is undone after this."""
         return None
 
+    def starts_without(self, error: Exception) -> bool:
+        """`on_start` of an instance that takes another's place raised `error`. Returns whether it lives all the same,
+        without what it could not make, to make up for it in its turns. The start is undone after this."""
+        return False
+
     def hasten(self) -> None:
         """The service is about to stop: cut short what makes messages wait. May be called again."""
 

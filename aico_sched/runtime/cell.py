@@ -157,7 +157,12 @@ class Cell:
                 await actor.on_start()
         except Exception as error:
             # Who starts the service is told at once; later there is somebody to wait for.
-            delay = actor.recovers(error) if self._was_ready else None
+            if not self._was_ready:
+                raise
+            if actor.starts_without(error):
+                self._undo_turn(actor)
+                return
+            delay = actor.recovers(error)
             if delay is None:
                 raise
             raise TryAgain(delay, error) from error

@@ -193,9 +193,10 @@ class Supervisor:
         if self._starting:
             # Who starts the service is told, once.
             raise error
-        log.error("actor_crashed", actor=cell.name, crashes=len(crashes), **described(error))
         if isinstance(error, self._policy.fatal):
+            # As at the start: whoever waits for the service is told, once.
             raise error
+        log.error("actor_crashed", actor=cell.name, crashes=len(crashes), **described(error))
         if len(crashes) > self._policy.restart_budget:
             raise RestartBudgetSpent(cell.name, len(crashes), self._policy.restart_window) from error
         await self._clock.sleep(min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** (len(crashes) - 1)))

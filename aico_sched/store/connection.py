@@ -13,13 +13,14 @@ import libsql_experimental as libsql
 from aico_sched.store import made
 from aico_sched.store.errors import (
     CannotOpen,
+    CannotWrite,
     Damaged,
     LeaseLost,
+    NoRoomToOpen,
     SchemaTooNew,
     StoreBusy,
     StoreCorrupt,
     StoreError,
-    StoreFull,
     WrongKey,
     translate,
 )
@@ -27,12 +28,15 @@ from aico_sched.store.lock import DatabaseLock
 from aico_sched.store.maintenance import swap
 from aico_sched.store.maintenance.job import Target
 from aico_sched.store.named_sql import migrations, queries
+from aico_sched.store.room import FULL, READ_ONLY, cannot_open, shortage
 
 KEY_LENGTH = 32
 """libSQL's cipher reads the first 32 characters of a key and ignores the rest (facts.md)."""
 
 FindKey = Callable[[], str]
 """Says the key now: a rekey changes it."""
+
+_SHORT: dict[str, type[CannotOpen]] = {FULL: NoRoomToOpen, READ_ONLY: CannotWrite}
 
 _STATEMENT = re.compile(r";\s*(?:--[^\n]*)?\s*$", re.MULTILINE)
 
@@ -100,6 +104,9 @@ class Database:
             opened = cls(path, connect(), lock, connect)
             made.note(path)
             return opened
+        except OSError as error:
+            lock.release()
+            raise cannot_open(path, error) from error
         except BaseException:
             lock.release()
             raise
@@ -195,8 +202,9 @@ class Database:
         at its next transaction, by the fencing number, also if no lock has kept them out."""
         self._fence = None
         self.begin()
-        self._fence = self.run("take_lease", (holder,))[0][0]
+        fence = self.run("take_lease", (holder,))[0][0]
         self.commit()
+        self._fence = fence
 
     def run_text(self, sql: str, parameters: Sequence[Any]) -> int:
         """Run a statement that is not one of ours and return how many rows it changed."""
@@ -306,7 +314,11 @@ class Database:
     def resume(self) -> None:
         """Open the connection again. Raises `CannotOpen` or one of its kinds."""
         if self._connection is None and self._reconnect is not None:
-            swap.resolve(self.path)
+            try:
+                swap.resolve(self.path)
+                made.check(self.path)
+            except OSError as error:
+                raise cannot_open(self.path, error) from error
             self._connection = self._reconnect()
 
     def target(self, key: str) -> Target:
@@ -351,10 +363,9 @@ def _configure(path: Path, connection: Any, synchronous: str) -> None:
         _execute(connection, "SELECT count(*) FROM sqlite_master")
     except StoreCorrupt as error:
         raise (WrongKey(path) if "not a database" in str(error) else Damaged(path)) from error
-    except StoreFull:
-        raise
     except StoreError as error:
-        raise CannotOpen(path, str(error)) from error
+        kind = _SHORT.get(shortage(path), CannotOpen)
+        raise kind(path, str(error)) from error
 
 
 def _reraise_panic(error: BaseException) -> None:
@@ -369,6 +380,6 @@ def _connect(path: Path, key: str) -> Any:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         return libsql.connect(str(path), encryption_key=key, isolation_level=None)
     except OSError as error:
-        raise CannotOpen(path, f"{error.strerror}; check that the folder exists and is yours to write") from error
+        raise cannot_open(path, error) from error
     except ValueError as error:
         raise CannotOpen(path, str(error)) from error

@@ -62,6 +62,14 @@ class CannotOpen(StoreError):
         self.path, self.reason = path, reason
 
 
+class CannotWrite(CannotOpen, StoreReadOnly):
+    """It could not be opened because its user may not write there."""
+
+
+class NoRoomToOpen(CannotOpen, StoreFull):
+    """It could not be opened because there is no room for what SQLite keeps beside it."""
+
+
 class WrongKey(CannotOpen):
     """The key does not fit the file, or the file is no database of ours."""
 

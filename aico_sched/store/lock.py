@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from aico_sched.store.errors import AlreadyInUse, CannotOpen
+from aico_sched.store.room import cannot_open
 
 
 class DatabaseLock:
@@ -26,7 +27,7 @@ class DatabaseLock:
             file = path.with_name(path.name + ".lock")
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise CannotOpen(path, f"{error.strerror}; check that the folder exists and is yours to write") from error
+            raise cannot_open(path, error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

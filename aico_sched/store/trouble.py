@@ -1,23 +1,20 @@
 """What becomes of a store whose database cannot be written: it refuses changes, and says why, until that is over."""
 
-import os
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Final
 
 from aico_sched.store.errors import StoreCorrupt, StoreError, StoreFull, StoreReadOnly
+from aico_sched.store.room import FULL, READ_ONLY, shortage
 from aico_sched.topics.errors import CommandError, ErrorCode
 
 TRY_INTERVAL: Final = 2.0
 """Seconds between two tries whether the database can be written again."""
 
-ROOM: Final = 256 * 1024
-"""Bytes that must be free before it is tried: with less it would be full again at once."""
-
 _STATES: Final[dict[type[StoreError], str]] = {
-    StoreFull: "full",
-    StoreReadOnly: "read_only",
+    StoreFull: FULL,
+    StoreReadOnly: READ_ONLY,
     StoreCorrupt: "damaged",
 }
 
@@ -73,24 +70,9 @@ class Trouble:
         """Whether the next turn is to try, which it is when it is time and there is room."""
         if self.refusing and now >= self.next_try:
             self.next_try = now + TRY_INTERVAL
-            self.trying = has_room(database)
+            self.trying = not shortage(database)
         return self.trying
 
     def refusal(self) -> CommandError:
         """What the sender of a change is told."""
         return CommandError(ErrorCode.UNAVAILABLE, self.advice, state=self.state)
-
-
-def has_room(database: Path, wanted: int = ROOM) -> bool:
-    """Whether a file of `wanted` bytes can be made beside the database, which tells of quotas too."""
-    probe = database.with_name(f"{database.name}.probe")
-    try:
-        descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.posix_fallocate(descriptor, 0, wanted)
-        finally:
-            os.close(descriptor)
-            probe.unlink()
-    except OSError:
-        return False
-    return True

@@ -40,6 +40,8 @@ async def run_worker(job: Job, target: Target, timeout: float, news: Callable[[]
 async def _work(job: Job, target: Target, news: Callable[[], None]) -> Outcome:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        # On a full disk the compiled copy of a module would be cut short, and break every later start.
+        "-B",
         "-m",
         "aico_sched.store.maintenance.worker",
         stdin=asyncio.subprocess.PIPE,
