@@ -11,6 +11,7 @@ from aico_sched.histogram import Histogram
 from aico_sched.horizon import Horizon, Item
 from aico_sched.places import Places
 from aico_sched.planning import longest_defer, plan_slot, schedule_refused
+from aico_sched.put_off import PutOff
 from aico_sched.quiet import QuietHours
 from aico_sched.runtime.actor import Actor, answers, handles
 from aico_sched.schedule import (
@@ -43,7 +44,6 @@ from aico_sched.topics.internal import (
     Slot,
     SlotsClaim,
     SlotsClaimed,
-    SlotsDeferred,
 )
 
 CLAIM_CHUNK = 48
@@ -62,6 +62,11 @@ CLOCK_STEP = 1.0
 
 HELD_FOR = 10.0
 """Seconds after which what is put off is looked at again, if the load does not change before."""
+
+LEAST_HELD = 0.001
+"""Seconds; a start whose patience is just over is looked at after it, not in the same instant again."""
+
+TOO_LONG = "put off for longer than max_defer: "
 
 BREAKER_OPEN = "the event loop was blocked a moment ago and is given a rest (circuit breaker)"
 
@@ -110,7 +115,7 @@ class SchedulerActor(Actor):
         self._limit = self._started = self._ended = 0
         # Until health has spoken, what is for idle hours waits.
         self._load = Load(0.0, 0.0, 0.0, False, "")
-        self._deferred: set[tuple[str, int]] = set()
+        self._put_off = PutOff(HELD_LIMIT * cache_size)
         self._next_release = 0.0
         self._lateness = Histogram()
         self._breaker = Breaker(breaker)
@@ -285,7 +290,6 @@ class SchedulerActor(Actor):
         """Send one claim of at most `limit` starts."""
         slots: list[Slot] = []
         runs: list[str] = []
-        deferred: list[tuple[str, int, str]] = []
         places: Counter[str] = Counter()
         while len(slots) + len(runs) < limit and (item := self._horizon.next_ready()) is not None:
             keys = item.places
@@ -297,12 +301,16 @@ class SchedulerActor(Actor):
                 continue
             reason = blackout or self._gate(item)
             if blackout or (reason and not self._waited_too_long(item, now)):
-                self._hold(item, reason, deferred)
+                self._hold(item, reason)
+                continue
+            if reason and item.run is not None and item.run.on_max_defer != "run":
+                self._put_off.give_up(item, item.run.on_max_defer, TOO_LONG + reason)
                 continue
             if keys:
                 self._places.take(keys)
                 places.update(keys)
             if item.run is not None:
+                self._put_off.over(item)
                 runs.append(item.run.execution_id)
             else:
                 self._plan_held(item, now, reason, slots)
@@ -315,9 +323,9 @@ class SchedulerActor(Actor):
             self._claimed_places[self._claim_id] = places
             self.figures["claims"] += 1
             self.send(names.SLOTS_CLAIM, SlotsClaim(self._claim_id, slots, runs))
-        if deferred:
-            self.figures["deferred"] += len(deferred)
-            self.send(names.SLOTS_DEFERRED, SlotsDeferred(deferred))
+        if (put_off := self._put_off.take()) is not None:
+            self.figures["deferred"] += len(put_off.slots) + len(put_off.runs)
+            self.send(names.SLOTS_DEFERRED, put_off)
 
     def _parks(self, item: Item, keys: list[str]) -> bool:
         """Whether an item has to wait because as many run as its group or its task allows. The places it would have
@@ -332,7 +340,7 @@ class SchedulerActor(Actor):
     def _plan_held(self, item: Item, now: int, reason: str, slots: list[Slot]) -> None:
         """`_plan` for a slot that may start; `reason` is what its patience with has ended."""
         action = item.task.options.get("on_max_defer", "run") if item.task is not None and reason else "run"
-        self._plan(item, now, action, f"put off for longer than max_defer: {reason}", slots)
+        self._plan(item, now, action, TOO_LONG + reason, slots)
 
     def _plan(self, item: Item, now: int, action: str, reason: str, slots: list[Slot]) -> None:
         """Add the claim of a task's slot, and put the task back with its next one. With an `action` other than `run`
@@ -352,7 +360,7 @@ class SchedulerActor(Actor):
                 action="skip", reason=f"the machine is under load: one slot in {self._load.stretch} runs"
             )
         slots.append(slot)
-        self._deferred.discard((item.key, item.due_us))
+        self._put_off.over(item)
         if slot.next_run_us > 0:
             runs = task.run_count + (slot.action in ("run", "catchup"))
             self._horizon.put_task(task._replace(next_run_us=slot.next_run_us, run_count=runs))
@@ -360,7 +368,7 @@ class SchedulerActor(Actor):
     def _passes_over(self, item: Item, task: DueTask, schedule: Schedule, slot: Slot) -> bool:
         """Whether the slot is left out under lasting load. One that was put off has had its share."""
         stretch = self._load.stretch
-        if stretch == 1 or (item.key, item.due_us) in self._deferred:
+        if stretch == 1 or self._put_off.told(item):
             return False
         over = passed_over(task.priority, schedule.period_us, slot.scheduled_for_us, task.anchor_us, stretch)
         self.figures["passed_over"] += over
@@ -407,7 +415,14 @@ class SchedulerActor(Actor):
         return f"the user may be active now; {self._quiet.describe_next(now, task.task_id)}"
 
     def _waited_too_long(self, item: Item, now: int) -> bool:
-        return item.task is not None and now - item.due_us > longest_defer(item.task)
+        return now - item.due_us > self._patience(item)
+
+    def _patience(self, item: Item) -> float:
+        """Microseconds for which this start may be put off."""
+        if item.run is not None:
+            return float("inf") if item.run.max_defer is None else item.run.max_defer * SECOND
+        assert item.task is not None
+        return longest_defer(item.task)
 
     @handles(names.QUIET_HOURS, QuietHoursLearned)
     def quiet_hours_learned(self, learned: QuietHoursLearned) -> None:
@@ -415,25 +430,21 @@ class SchedulerActor(Actor):
         self._quiet = QuietHours.from_plain(learned.quiet) if learned.quiet else self._default_quiet
         self._release_held()
 
-    def _hold(self, item: Item, reason: str, deferred: list[tuple[str, int, str]]) -> None:
+    def _hold(self, item: Item, reason: str) -> None:
         """Put an item off until the load changes or its patience ends; tell of it once."""
         self._horizon.hold(item)
         self._next_release = min(self._next_release, self.clock.monotonic() + self._holds_for(item))
-        known = self._load.idle or self._load.not_idle
-        if item.task is None or not known or (item.key, item.due_us) in self._deferred:
-            return
-        # Beyond that many the events would be repeated after all; a flood of them helps nobody.
-        if len(self._deferred) < HELD_LIMIT * self._cache_size:
-            self._deferred.add((item.key, item.due_us))
-            deferred.append((item.task.task_id, item.task.next_run_us, reason))
+        if self._load.idle or self._load.not_idle:
+            self._put_off.tell(item, reason, self._horizon.holds)
 
     def _holds_for(self, item: Item) -> float:
         """Seconds until it is worth looking again at an item that was put off. The hour in which the user is away is
         known; when the load will change is not."""
-        if item.task is None or not item.task.options.get("low_activity"):
-            return HELD_FOR
         now = self.clock.now_us()
-        patience_ends = item.due_us + longest_defer(item.task)
+        patience_ends = item.due_us + self._patience(item)
+        if item.task is None or not item.task.options.get("low_activity"):
+            left = (patience_ends - now) / SECOND
+            return HELD_FOR if left < 0 else min(HELD_FOR, left + LEAST_HELD)
         quiet = self._quiet.next_quiet(now, item.task.task_id)
         return max(HELD_FOR, (min(patience_ends, quiet or patience_ends) - now) / SECOND)
 
@@ -453,7 +464,7 @@ class SchedulerActor(Actor):
             return
         self.figures["clock_steps"] += 1
         self._horizon.clear()
-        self._deferred.clear()
+        self._put_off.clear()
         if stepped < 0:
             self.send(names.CLOCK_SET_BACK, ClockSetBack(round(-stepped * SECOND)))
         message = f"the system clock was set {'back' if stepped < 0 else 'forward'} by {abs(stepped):.0f} s"

@@ -24,6 +24,7 @@ from aico_sched.store.errors import StoreError
 from aico_sched.store.executions import Executions
 from aico_sched.store.followers import Followers
 from aico_sched.store.history import History
+from aico_sched.store.put_off import PutOff
 from aico_sched.store.recovery import Recovery
 from aico_sched.store.retention import HistoryLimits, Retention
 from aico_sched.store.run_commands import RunCommands
@@ -127,6 +128,7 @@ class StoreActor(ConfigChecks):
         self._executions = Executions(self._unit)
         followers = Followers(self._unit, self._executions)
         self._slots = Slots(self._unit, self._tasks, self._executions, followers)
+        self._put_off = PutOff(self._unit, self._executions, followers)
         self._attempts = Attempts(self._unit, self._executions, followers)
         self._runs = RunCommands(self._unit, self._tasks, self._executions)
         self._history = History(self._unit)
@@ -341,10 +343,9 @@ class StoreActor(ConfigChecks):
 
     @handles(names.SLOTS_DEFERRED, SlotsDeferred)
     def deferred(self, deferred: SlotsDeferred) -> None:
-        """Publish that starts are put off."""
+        """Publish that starts are put off, and end runs that have waited for too long."""
         self._begin()
-        for task_id, scheduled_for_us, reason in deferred.slots:
-            self._executions.deferred(task_id, scheduled_for_us, reason)
+        self._put_off.record(deferred)
 
     @handles(names.ATTEMPTS_ENDED, AttemptsEnded)
     def ended(self, ended: AttemptsEnded) -> None:

@@ -174,6 +174,11 @@ class Horizon:
         self._items[item.key] = item
         self._held_keys.add(item.key)
 
+    def holds(self, key: str, due_us: int) -> bool:
+        """Whether the item of that key and time is still known."""
+        item = self._items.get(key)
+        return item is not None and item.due_us == due_us
+
     def release(self) -> None:
         """What was put off may be looked at again."""
         for key in self._held_keys:

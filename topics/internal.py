@@ -72,7 +72,8 @@ class DueTask(NamedTuple):
 
 
 class DueRun(NamedTuple):
-    """An execution that waits for its time: triggered, queued, retrying, backfilled."""
+    """An execution that waits for its time: triggered, queued, retrying, backfilled. `max_defer` (seconds) and
+    `on_max_defer` are its task's; `environment` is the one it asks for."""
 
     execution_id: str
     task_id: str
@@ -81,6 +82,9 @@ class DueRun(NamedTuple):
     idle_only: bool
     group: str = ""
     max_instances: int = 0
+    max_defer: float | None = None
+    on_max_defer: str = "run"
+    environment: str = "auto"
 
 
 class DueLoaded(NamedTuple):
@@ -141,9 +145,13 @@ class SlotsClaimed(NamedTuple):
 
 
 class SlotsDeferred(NamedTuple):
-    """Scheduler → store: these starts are put off; each is (task_id, scheduled_for_us, reason)."""
+    """Scheduler → store: these starts are put off. A slot is (task_id, scheduled_for_us, reason), a waiting run
+    (execution_id, reason). Runs `given_up` have waited for longer than their task bears; each is (execution_id, `skip`
+    or `fail`, reason)."""
 
     slots: list[tuple[str, int, str]]
+    runs: list[tuple[str, str]]
+    given_up: list[tuple[str, str, str]]
 
 
 class AttemptStart(NamedTuple):

@@ -40,7 +40,8 @@ class Finding(NamedTuple):
 def why(facts: Facts) -> list[Finding]:
     """What keeps the task from running, what it waits for, and which of its last slots did not run; the most telling
     first. There is always at least one finding."""
-    found = [*_state(facts), *_under_way(facts), *_waiting(facts), *_slots(facts)]
+    load = _load(facts) if _start_is_due(facts) else []
+    found = [*_state(facts), *_under_way(facts), *_waiting(facts), *load, *_slots(facts)]
     return found or [Finding("nothing keeps it from running; it has not been due yet")]
 
 
@@ -72,6 +73,8 @@ def _under_way(facts: Facts) -> list[Finding]:
             found.append(Finding("a run waits until the one before it has ended", run["scheduled_for"]))
         elif run["status"] == "queued":
             found.append(Finding("a run waits for a place", run["run_at"]))
+        if run["status"] in ("queued", "retrying"):
+            found += _put_off(facts, execution_id=run["execution_id"])
     return found
 
 
@@ -84,7 +87,8 @@ def _waiting(facts: Facts) -> list[Finding]:
     due = datetime.fromisoformat(task["next_run"])
     if due > facts.now:
         return [Finding("it is due then, not before", task["next_run"])]
-    return [Finding("its slot is due and has not started", task["next_run"]), *_held_back(facts)]
+    put_off = _put_off(facts, scheduled_for=task["next_run"], execution_id="")
+    return [Finding("its slot is due and has not started", task["next_run"]), *put_off]
 
 
 def _by_event(schedule: str) -> Finding:
@@ -99,14 +103,23 @@ def _by_event(schedule: str) -> Finding:
     return Finding(sentences.get(kind, "its next run is counted from the end of the one under way"))
 
 
-def _held_back(facts: Facts) -> list[Finding]:
-    """What holds a due slot back."""
-    slot = facts.task["next_run"]
-    told = [event for event in facts.deferrals if event["scheduled_for"] == slot]
-    found = [Finding(f"it was put off: {told[-1]['reason']}", told[-1]["at"])] if told else []
+def _start_is_due(facts: Facts) -> bool:
+    """Whether a slot or a run could start now, as far as time goes."""
+    slot = facts.task["next_run"] if facts.task["state"] == "active" else None
+    runs = [run["run_at"] for run in facts.executions if run["status"] in ("queued", "retrying")]
+    return any(due is not None and datetime.fromisoformat(due) <= facts.now for due in (slot, *runs))
+
+
+def _put_off(facts: Facts, **start: str) -> list[Finding]:
+    """Why the start with these marks was put off, if it was."""
+    told = [event for event in facts.deferrals if start.items() <= event.items()]
+    return [Finding(f"it was put off: {told[-1]['reason']}", told[-1]["at"])] if told else []
+
+
+def _load(facts: Facts) -> list[Finding]:
+    """What keeps anything from starting now."""
     load = facts.health["checks"].get("load", {})
-    if not load.get("ok", True):
-        found += [Finding(f"right now: {reason}") for reason in facts.health["reasons"]]
+    found = [] if load.get("ok", True) else [Finding(f"right now: {reason}") for reason in facts.health["reasons"]]
     running, limit = facts.executor.get("running", 0), facts.executor.get("limit", 0)
     if limit and running >= limit:
         found.append(Finding(f"all {limit} places are taken", hint="top"))

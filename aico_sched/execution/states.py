@@ -1,8 +1,9 @@
 """The life of an execution, as data.
 
-queued     waits for its time or for the run before it   → running (claimed), cancelled
+queued     waits for its time or for the run before it   → running (claimed), cancelled;
+           skipped or dead, when it was put off for longer than its task bears
 running    its claim is durable, the executor has it     → any of the below
-retrying   failed, waits for its next attempt            → running (claimed), cancelled
+retrying   failed, waits for its next attempt            → running (claimed), cancelled, dead
 succeeded, dead, cancelled, skipped, missed, interrupted are final; `dead` and `interrupted` can be revived.
 """
 
@@ -17,8 +18,11 @@ TRANSITIONS: Final[frozenset[tuple[str, str]]] = frozenset(
     {
         ("queued", "running"),
         ("queued", "cancelled"),
+        ("queued", "skipped"),
+        ("queued", "dead"),
         ("retrying", "running"),
         ("retrying", "cancelled"),
+        ("retrying", "dead"),
         ("running", "succeeded"),
         ("running", "retrying"),
         ("running", "dead"),

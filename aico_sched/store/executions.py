@@ -4,7 +4,7 @@ from typing import Any
 
 from aico_sched.json_text import compact, decoded
 from aico_sched.places import keys_of
-from aico_sched.schedule import format_rfc3339, parse_rfc3339
+from aico_sched.schedule import parse_rfc3339
 from aico_sched.store.fixed_delay import FixedDelay
 from aico_sched.store.records import TaskRow
 from aico_sched.store.tasks import cancel_waiting
@@ -55,12 +55,6 @@ class Executions:
         """The run goes on with the trace of what asked for it."""
         if self._unit.outbox.trace:
             self._database.run("set_traceparent", (self._unit.outbox.trace, execution_id))
-
-    def deferred(self, task_id: str, scheduled_for_us: int, reason: str) -> None:
-        """Tell the world that a start is put off; the slot stays due."""
-        self.event(
-            names.EXECUTION_DEFERRED, "", task_id, 0, "schedule", format_rfc3339(scheduled_for_us), reason=reason
-        )
 
     def progressed(self, progress: AttemptProgress) -> None:
         """Keep and publish a running attempt's latest word."""

@@ -136,7 +136,7 @@ class Unit:
         self._asked_until = until = format_rfc3339(wanted.until_us)
         tasks = [TaskRow(*row).due() for row in self.database.run("due_tasks", (until, wanted.limit))]
         rows = self.database.run("waiting_runs", (until, wanted.limit))
-        runs = [DueRun(row[0], row[1], parse_rfc3339(row[2]), row[3], bool(row[4]), row[5], row[6]) for row in rows]
+        runs = [DueRun(row[0], row[1], parse_rfc3339(row[2]), row[3], bool(row[4]), *row[5:]) for row in rows]
         horizon = wanted.until_us
         if len(tasks) == wanted.limit:
             horizon = min(horizon, tasks[-1].next_run_us)
@@ -148,9 +148,18 @@ class Unit:
         """A run that waits for its time, as the scheduler knows it."""
         task = self.task(task_id)
         options = {} if task is None else decoded(task.options)
-        idle_only, group = bool(options.get("idle_only")), options.get("group") or ""
-        instances = options.get("max_instances") or 0
-        return DueRun(execution_id, task_id, run_at_us, priority, idle_only, group, instances)
+        return DueRun(
+            execution_id,
+            task_id,
+            run_at_us,
+            priority,
+            bool(options.get("idle_only")),
+            options.get("group") or "",
+            options.get("max_instances") or 0,
+            options.get("max_defer"),
+            options.get("on_max_defer") or "run",
+            options.get("environment") or "auto",
+        )
 
     def new_execution_id(self) -> str:
         """Unique, and sorting in the order of creation within one boot."""

@@ -44,7 +44,9 @@ SELECT * FROM task_executions WHERE execution_id = ?;
 
 -- name: waiting_runs
 SELECT e.execution_id, e.task_id, e.run_at, e.priority, coalesce(t.options ->> '$.idle_only', 0),
-       coalesce(t.options ->> '$.group', ''), coalesce(t.options ->> '$.max_instances', 0)
+       coalesce(t.options ->> '$.group', ''), coalesce(t.options ->> '$.max_instances', 0),
+       t.options ->> '$.max_defer', coalesce(t.options ->> '$.on_max_defer', 'run'),
+       coalesce(t.options ->> '$.environment', 'auto')
 FROM task_executions e JOIN scheduled_tasks t USING (task_id)
 WHERE e.status IN ('queued', 'retrying') AND e.run_at <= ? ORDER BY e.run_at LIMIT ?;
 
@@ -97,6 +99,14 @@ RETURNING task_id, trigger, scheduled_for, priority;
 UPDATE task_executions SET status = 'cancelled', completed_at = ?, reason = ?, run_at = NULL
 WHERE execution_id = ? AND status IN ('queued', 'retrying')
 RETURNING task_id, trigger, scheduled_for, attempt;
+
+-- name: skip_waiting
+UPDATE task_executions SET status = 'skipped', completed_at = ?, reason = ?, run_at = NULL
+WHERE execution_id = ? AND status = 'queued' AND run_at IS NOT NULL;
+
+-- name: bury_waiting
+UPDATE task_executions SET status = 'dead', completed_at = ?, reason = ?, run_at = NULL
+WHERE execution_id = ? AND status IN ('queued', 'retrying') AND run_at IS NOT NULL;
 
 -- name: blocked_tasks
 SELECT DISTINCT task_id FROM task_executions

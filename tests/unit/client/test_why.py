@@ -57,8 +57,22 @@ def test_the_state_and_the_schedule_tell(task: dict[str, Any], first: str) -> No
     assert sentences(facts(task=task))[0] == first
 
 
+def test_why_a_run_that_is_no_slot_waits() -> None:
+    deferred = {"execution_id": "e-1", "scheduled_for": PAST, "reason": "CPU load 91 % is over it", "at": PAST}
+    other = {**deferred, "execution_id": "e-2", "reason": "another run's"}
+    waits = run("queued", run_at=PAST)
+    assert sentences(facts([waits], deferrals=[deferred, other]))[:2] == [
+        "a run waits for a place",
+        "it was put off: CPU load 91 % is over it",
+    ]
+    busy = {"health": {"reasons": ["CPU load 95 %"], "checks": {"load": {"ok": False}}}}
+    assert "right now: CPU load 95 %" in sentences(facts([waits], **busy))
+    assert "right now: CPU load 95 %" not in sentences(facts([run("retrying", run_at=FUTURE)], **busy))
+    assert sentences(facts([waits], task={"next_run": PAST}, **busy)).count("right now: CPU load 95 %") == 1
+
+
 def test_what_holds_a_due_slot_back() -> None:
-    deferred = {"scheduled_for": PAST, "reason": "CPU load 91 % is over it", "at": PAST}
+    deferred = {"execution_id": "", "scheduled_for": PAST, "reason": "CPU load 91 % is over it", "at": PAST}
     other = {**deferred, "scheduled_for": FUTURE, "reason": "an older one"}
     health = {"reasons": ["CPU load 95 %"], "checks": {"load": {"ok": False}}}
     found = sentences(
