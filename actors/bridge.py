@@ -14,6 +14,7 @@ from aico_sched.departures import Departures
 from aico_sched.intake import Refused, Terms, accept, refused_by_bus
 from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor, handles
+from aico_sched.schedule import format_rfc3339
 from aico_sched.topics import limits, names
 from aico_sched.topics.codecs import decode, write
 from aico_sched.topics.envelope import VERSION, Envelope, Unreadable, new_envelope, new_message_id, now_text
@@ -21,6 +22,8 @@ from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import (
     Activity,
     AlertRaise,
+    AttemptLines,
+    AttemptsLogged,
     Audit,
     AuditLines,
     BusPublish,
@@ -354,6 +357,16 @@ class BridgeActor(Actor):
             envelope = Envelope(event.message_id, event.timestamp, self._source, event.topic, VERSION, attributes, {})
             self._say(envelope, event.body, event.event_id)
         self.effects.call(self._tell_departed)
+
+    @handles(names.ATTEMPTS_LOGGED, AttemptsLogged)
+    def logged(self, logged: AttemptsLogged) -> None:
+        """Lines of running attempts, for those who follow them, unless the bus is full."""
+        if self._departures:
+            return
+        at = format_rfc3339(logged.at_us)
+        for row in logged.runs:
+            lines = AttemptLines(*row)._asdict() | {"at": at}
+            self._say(new_envelope(names.EXECUTION_LOGGED, self._source, lines))
 
     @handles(names.HEARTBEAT, Heartbeat)
     def heartbeat(self, beat: Heartbeat) -> None:

@@ -16,6 +16,7 @@ from aico_sched.execution.attempt import Attempt, GiveUp, broken, ended_unbegun,
 from aico_sched.execution.ends import Ends
 from aico_sched.execution.environments import Environments, TaskLoader
 from aico_sched.execution.guard import LoopGuard
+from aico_sched.execution.live_logs import LiveLogs
 from aico_sched.execution.pauses import Pauses
 from aico_sched.execution.ports import AttemptPorts, MakePowers, Outside
 from aico_sched.execution.stalls import Stall
@@ -135,6 +136,7 @@ class ExecutorActor(Actor):
         self._outside = Outside(
             self.clock,
             self.effects.post,
+            LiveLogs(self.clock, self.effects.post),
             self._guard.gate,
             self._pauses,
             self._may_publish,
@@ -214,7 +216,7 @@ class ExecutorActor(Actor):
 
     async def _run(self, attempt: Attempt) -> None:
         """The child task. It touches nothing of this instance but what never changes."""
-        ends = self._done
+        ends, live_logs = self._done, self._outside.live_logs
         try:
             ports = AttemptPorts(self._outside, attempt)
             with self._span(attempt.start) as span:
@@ -236,6 +238,7 @@ class ExecutorActor(Actor):
             # A mistake of ours; without this the execution would look as if it ran for ever.
             log.error("attempt_broke", execution_id=attempt.start.execution_id, **described(error))
             end = broken(attempt, error, self.clock)
+        live_logs.over(attempt)
         ends.add(end)
 
     def _span(self, start: AttemptStart) -> AbstractContextManager[Span]:
@@ -286,6 +289,8 @@ class ExecutorActor(Actor):
 
     def _given_up(self, end: AttemptEnd) -> None:
         """For the attempts; called between turns."""
+        if (child := self.effects.children.get(end.execution_id)) is not None:
+            self._outside.live_logs.over(child.info)
         self._done.add(end)
 
     def _abandoned(self, attempt: Attempt, end: AttemptEnd) -> None:

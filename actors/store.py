@@ -39,6 +39,7 @@ from aico_sched.topics.internal import (
     AttemptEnd,
     AttemptProgress,
     AttemptsEnded,
+    AttemptsLogged,
     AttemptsStart,
     BusReply,
     ClockSetBack,
@@ -359,6 +360,11 @@ class StoreActor(ConfigChecks):
         if not self._trouble.refusing:
             self._begin()
             self._executions.progressed(progress)
+
+    @handles(names.ATTEMPTS_LOGGED, AttemptsLogged)
+    def logged(self, logged: AttemptsLogged) -> None:
+        """Remember what runs have logged, for those who look at one."""
+        self._unit.running_logs.take(logged.runs)
 
     @handles(names.TASK_WRITE, TaskWrite)
     def task_write(self, wanted: TaskWrite) -> None:

@@ -218,6 +218,23 @@ class AttemptProgress(NamedTuple):
     at_us: int
 
 
+class AttemptLines(NamedTuple):
+    """Lines of a running attempt (`views.LogLine`), `total` being how many it had logged up to the last of them."""
+
+    execution_id: str
+    task_id: str
+    attempt: int
+    lines: list[dict[str, Any]]
+    total: int
+
+
+class AttemptsLogged(NamedTuple):
+    """Attempts → bridge, store: what they have logged lately, as `AttemptLines` rows."""
+
+    at_us: int
+    runs: list[AttemptLines]
+
+
 class AttemptCancel(NamedTuple):
     """Store → executor: end this running execution; `outcome` is what to record."""
 

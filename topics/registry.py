@@ -91,6 +91,7 @@ EVENTS: dict[str, Event] = {
     for event in (
         *(Event(topic, views.TaskEvent, True) for topic in _TASK_EVENTS),
         *(Event(topic, views.ExecutionEvent, True) for topic in _EXECUTION_EVENTS),
+        Event(names.EXECUTION_LOGGED, views.ExecutionLogEvent, False),
         Event(names.ALERT, views.AlertEvent, True),
         Event(names.BREAKER, views.BreakerEvent, True),
         Event(names.AVAILABILITY, views.AvailabilityEvent, False),

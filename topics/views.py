@@ -114,6 +114,9 @@ class ExecutionView(Payload):
         default=None, description="the run it follows, of a task scheduled `after:` or `failure:` another"
     )
     attempts: list[AttemptView] | None = None
+    logs: AttemptLogs | None = Field(
+        default=None, description="what the attempt under way has logged so far; only where `attempts` are asked for"
+    )
 
 
 class ExecutionPage(Payload):
@@ -334,6 +337,18 @@ class ExecutionEvent(Payload):
     retry_at: str | None = None
     progress: JsonValue = None
     count: int | None = Field(default=None, description="slots this event stands for, of `missed`")
+
+
+class ExecutionLogEvent(Payload):
+    """`scheduler.event.execution.logged`: what a run logs while it goes on. It is no record: of a flood only the newest
+    lines come. What an attempt has logged stands with it once it has ended (`scheduler.execution.list`)."""
+
+    execution_id: str
+    task_id: str
+    at: str
+    attempt: int
+    lines: list[LogLine]
+    total: int = Field(description="lines the attempt had logged up to the last of these")
 
 
 class AlertEvent(Payload):

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from aico_sched.cli.errors import Failure
+from aico_sched.cli.followed_lines import FollowedLines
 from aico_sched.cli.output import local_time, pairs, short
 from aico_sched.cli.session import Session, online
 from aico_sched.cli.tasks import show_executions
-from aico_sched.cli.watching import show_event
+from aico_sched.cli.watching import logged, show_event
 from aico_sched.topics import names
 
 app = typer.Typer()
@@ -45,7 +46,7 @@ async def logs(
     number: Annotated[int, typer.Option("-n", "--number", min=1, max=1_000, help="So many, the newest.")] = 20,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what happens from now on.")] = False,
 ) -> None:
-    """Show the history of executions, oldest first."""
+    """Show the history of executions, oldest first; with -f also what they log, as it comes."""
     # Subscribed before the history is asked for, so that nothing falls between the two.
     events = on.client.events(names.EXECUTION_EVENTS, resume=True) if follow else None
     page = await on.request(
@@ -58,10 +59,27 @@ async def logs(
         limit=number,
     )
     _show_history(on, page, follow)
-    if events is not None:
-        async for event in events:
-            if task_id in (None, event.payload.get("task_id")):
-                show_event(on, event)
+    if events is None:
+        return
+    lines = FollowedLines()
+    under_way = await on.request(names.EXECUTION_LIST, task_id=task_id, status="running", attempts=True, limit=1_000)
+    for run in under_way["executions"]:
+        _show_so_far(on, run, lines)
+    async for event in events:
+        if task_id in (None, event.payload.get("task_id")) and (fresh := lines.fresh(event)):
+            show_event(on, fresh)
+
+
+def _show_so_far(on: Session, run: dict[str, Any], lines: FollowedLines) -> None:
+    """What a run that is under way has logged until now."""
+    if run.get("logs") is None:
+        return
+    lines.known(run["execution_id"], run["attempt"], run["logs"])
+    if on.out.as_json:
+        on.out.json_line(run)
+    else:
+        on.out.line(f"{run['execution_id']} attempt {run['attempt']} of {run['task_id']} so far")
+        _show_lines(on, run["logs"])
 
 
 def _show_history(on: Session, page: dict[str, Any], follow: bool) -> None:
@@ -96,8 +114,7 @@ def _show_lines(on: Session, logs: dict[str, Any] | None) -> None:
     if logs["dropped"]:
         on.out.line(f"  … {logs['dropped']} earlier lines are not kept")
     for line in logs["lines"]:
-        fields = f"  {pairs(line['fields'])}" if line["fields"] else ""
-        on.out.line(f"  {local_time(line['at'], 'milliseconds')} {line['level']:<8} {line['message']}{fields}")
+        on.out.line(f"  {local_time(line['at'], 'milliseconds')} {line['level']:<8} {logged(line)}")
 
 
 @online(dead, "list")

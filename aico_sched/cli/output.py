@@ -23,6 +23,7 @@ STYLES = {
     "retrying": "yellow",
     "degraded": "yellow",
     "warning": "yellow",
+    "error": "red",
     "interrupted": "yellow",
     "missed": "yellow",
     "timed_out": "red",

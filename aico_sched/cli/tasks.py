@@ -221,7 +221,7 @@ async def status(
     show_task(on, found["task"])
     if found["executions"]:
         on.out.line("")
-        show_executions(on, found["executions"])
+        show_executions(on, found["executions"], usage=True)
 
 
 @online(app)
@@ -270,9 +270,10 @@ def show_task(on: Session, task: dict[str, Any]) -> None:
     )
 
 
-def show_executions(on: Session, executions: list[dict[str, Any]]) -> None:
-    """Executions as a table, the newest where the service put it."""
-    columns = ("EXECUTION", "TASK", "STATUS", "SCHEDULED FOR", "STARTED", "TOOK", "TRY", "DETAIL")
+def show_executions(on: Session, executions: list[dict[str, Any]], *, usage: bool = False) -> None:
+    """Executions as a table, the newest where the service put it; `usage` adds what their last attempts used."""
+    used = ("USED",) if usage else ()
+    columns = ("EXECUTION", "TASK", "STATUS", "SCHEDULED FOR", "STARTED", "TOOK", "TRY", *used, "DETAIL")
     rows = (
         (
             e["execution_id"],
@@ -282,11 +283,25 @@ def show_executions(on: Session, executions: list[dict[str, Any]]) -> None:
             local_time(e["started_at"]),
             seconds(e["duration_seconds"]),
             e["attempt"],
+            *([_used(e.get("usage") or {})] if usage else []),
             _outcome(e),
         )
         for e in executions
     )
     on.out.table(columns, rows, "No executions.")
+
+
+def _used(usage: dict[str, Any]) -> str | None:
+    """What an attempt used, as far as its environment can tell."""
+    steps = usage.get("steps")
+    parts = (
+        f"cpu {seconds(usage['cpu_seconds'])}" if "cpu_seconds" in usage else None,
+        f"{steps} step{'s' if steps != 1 else ''}" if steps is not None else None,
+        f"longest {seconds(usage['longest_step_seconds'])}" if "longest_step_seconds" in usage else None,
+        f"{usage['memory_mb']:.0f} MB" if "memory_mb" in usage else None,
+        "abandoned" if usage.get("abandoned") else None,
+    )
+    return ", ".join(filter(None, parts)) or None
 
 
 def _outcome(execution: dict[str, Any]) -> str | None:

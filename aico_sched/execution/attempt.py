@@ -17,10 +17,10 @@ from aico_sched.execution.environments import Environments, Job, RemoteFailure, 
 from aico_sched.execution.failures import permanent_of, tail, type_name
 from aico_sched.execution.retry import next_attempt_in
 from aico_sched.json_text import compact, decoded
+from aico_sched.run_lines import RunLog
 from aico_sched.security import permissions
 from aico_sched.tasks.base import PermanentError, TaskResult
 from aico_sched.tasks.ports import Ports
-from aico_sched.tasks.run_log import RunLog
 from aico_sched.topics import limits
 from aico_sched.topics.envelope import check_portable
 from aico_sched.topics.internal import AttemptEnd, AttemptStart
@@ -37,8 +37,8 @@ class Attempt:
     """An attempt as the executor remembers it; `begun` is false while it waits for a place. `end_as` is set when
     somebody asked for its end: (outcome, reason). `replies` are what its requests wait for, by correlation id.
     `insist`, while it runs, is to be called along with the cancellation that asks for its end; `deadline` is when it
-    ends by itself; `logs` are the lines it has logged; `traceparent` is
-    its span, where it is traced."""
+    ends by itself; `logs` are the lines it has logged, of which so many were `logs_sent` to those who follow it
+    and others may be `logs_due` (`execution.live_logs`); `traceparent` is its span, where it is traced."""
 
     start: AttemptStart
     begun: bool = False
@@ -47,6 +47,8 @@ class Attempt:
     insist: Callable[[], None] | None = None
     deadline: Deadline | None = None
     logs: RunLog = field(default_factory=RunLog)
+    logs_due: bool = False
+    logs_sent: int = 0
     traceparent: str = ""
 
 

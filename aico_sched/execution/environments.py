@@ -12,13 +12,13 @@ from typing import Any, Protocol, get_args
 
 from pydantic import BaseModel
 
+from aico_sched.run_lines import RunLog
 from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult
 from aico_sched.tasks.blocking import BlockingTask
 from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext
 from aico_sched.tasks.discovery import FoundClass
 from aico_sched.tasks.ports import Ports
-from aico_sched.tasks.run_log import RunLog
 from aico_sched.topics.commands import Environment
 from aico_sched.topics.internal import AttemptStart
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import structlog
 
-from aico_sched.tasks.run_log import KEPT, Line, RunLog
+from aico_sched.run_lines import KEPT, Line, RunLog
 
 log = structlog.get_logger(__name__)
 
@@ -68,9 +68,9 @@ class LogRelay:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        total = self.lines.total
+        lines, total = self.lines.news(self._sent)
         if total > self._sent:
-            lines, self._sent = self.lines.since(self._sent), total
+            self._sent = total
             self._send(lines, total)
 
 

@@ -14,6 +14,7 @@ from aico_sched.clock import Clock
 from aico_sched.data.source import DataSource
 from aico_sched.execution.attempt import Attempt
 from aico_sched.execution.guard import CheckpointGate
+from aico_sched.execution.live_logs import LiveLogs
 from aico_sched.execution.maintenance import maintainer
 from aico_sched.execution.pauses import Pauses
 from aico_sched.execution.powers import Post, Replies
@@ -45,6 +46,7 @@ class Outside:
 
     clock: Clock
     post: Post
+    live_logs: LiveLogs
     gate: CheckpointGate
     pauses: Pauses
     may_publish: Callable[[str, str, str], bool]
@@ -64,6 +66,7 @@ class AttemptPorts:
 
     def __init__(self, outside: Outside, attempt: Attempt) -> None:
         self._outside, self._attempt = outside, attempt
+        attempt.logs.reader = self
 
     @property
     def clock(self) -> Clock:
@@ -152,6 +155,10 @@ class AttemptPorts:
     @property
     def log_line(self) -> LogLine | None:
         return self._attempt.logs.add
+
+    def logged(self) -> None:
+        """For the attempt's lines: there are new ones."""
+        self._outside.live_logs.noted(self._attempt)
 
     @property
     def powers(self) -> Powers | None:

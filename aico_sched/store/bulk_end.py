@@ -37,6 +37,7 @@ class BulkEnd:
         if not self._tried(lambda: self._record(ends)):
             for end in ends:
                 self._alone(end)
+        self._unit.running_logs.over(ends)
 
     def _alone(self, end: AttemptEnd) -> None:
         """Record an end, if need be without what the task has said; a run without an end would never be over."""

@@ -85,6 +85,8 @@ class History:
         view = row.view()
         if attempts:
             view["attempts"] = self._attempts(row.execution_id)
+            if row.status == "running":
+                view["logs"] = self._unit.running_logs.of(row.execution_id, row.attempt)
         return view
 
     def dead(self, payload: Mapping[str, Any]) -> dict[str, Any]:

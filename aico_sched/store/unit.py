@@ -16,6 +16,7 @@ from aico_sched.store.moved import MovedTasks
 from aico_sched.store.outbox import Outbox
 from aico_sched.store.recent import RecentExecutions
 from aico_sched.store.records import TaskRow
+from aico_sched.store.running_logs import RunningLogs
 from aico_sched.store.seen import SeenMessages
 from aico_sched.topics.internal import (
     AttemptCancel,
@@ -59,6 +60,7 @@ class Unit:
 
     def __init__(self, database: Database, defaults: Defaults, boot_id: str, cache_size: int) -> None:
         self.recent = RecentExecutions(cache_size)
+        self.running_logs = RunningLogs()
         self.tally: Counter[str] = Counter()
         self.database, self.defaults, self.boot_id = database, defaults, boot_id
         self.outbox = Outbox(database)

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from aico_sched.clock import Clock
 from aico_sched.data.source import DataSource
 from aico_sched.quiet import QuietHours
+from aico_sched.run_lines import Line
 from aico_sched.tasks.powers import Powers
-from aico_sched.tasks.run_log import Line
 from aico_sched.tasks.session_keys import SessionKeys
 
 ProbeDatabase = Callable[[], Awaitable[dict[str, Any]]]

@@ -1,11 +1,8 @@
-"""What a run logs through its context: plain, bounded lines without secrets, kept with its attempt."""
+"""What a run logs through its context, as plain, bounded lines without secrets."""
 
 import sys
-import threading
 import traceback
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any, Final
 
@@ -15,70 +12,12 @@ from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from aico_sched.json_text import compact_plain
 from aico_sched.redaction import redacted
+from aico_sched.run_lines import Line
 from aico_sched.schedule import format_rfc3339
 from aico_sched.topics import limits
 
-Line = dict[str, Any]
-"""`{at, level, message, fields}` as `topics.views.LogLine`; the values of `fields` are texts, numbers and truths."""
-
-KEPT: Final = frozenset({"info", "warning", "error", "critical"})
-"""Levels of lines that are kept. What is logged for debugging goes into the service's log, if that shows it."""
-
 _IDENTITY: Final = ("task_id", "execution_id", "attempt")
 _MOST_DIGITS: Final = 2**53
-_LOCK = threading.Lock()
-
-
-class RunLog:
-    """The newest lines of one attempt. Lines may be added from any thread."""
-
-    __slots__ = ("_bytes", "_lines", "total")
-
-    def __init__(self) -> None:
-        self._lines: deque[tuple[Line, int]] | None = None
-        self._bytes = 0
-        self.total = 0
-
-    def add(self, line: Line) -> bool:
-        """Keep a line. False: whoever logged it writes it to the service's log too (`TaskPorts.log_line`)."""
-        if line["level"] in KEPT:
-            with _LOCK:
-                self._append(line)
-                self.total += 1
-        return False
-
-    def take(self, lines: Sequence[Line], total: int) -> Sequence[Line]:
-        """Keep lines of a run in another process, `total` being how many it had logged up to the last of these, and
-        return those that were not known yet. Whatever order and however often they come, none is taken twice."""
-        with _LOCK:
-            fresh = lines[-min(total - self.total, len(lines)) :] if total > self.total and lines else ()
-            for line in fresh:
-                self._append(line)
-            self.total = max(self.total, total)
-        return fresh
-
-    def since(self, total: int) -> list[Line]:
-        """The lines that were logged after the first `total` and are still kept."""
-        with _LOCK:
-            kept = self._lines or ()
-            fresh = min(self.total - total, len(kept))
-            return [line for line, _ in islice(kept, len(kept) - fresh, None)]
-
-    def plain(self) -> dict[str, Any] | None:
-        """As `topics.views.AttemptLogs`; None where nothing was logged."""
-        if not self.total:
-            return None
-        lines = self.since(0)
-        return {"lines": lines, "dropped": self.total - len(lines)}
-
-    def _append(self, line: Line) -> None:
-        if self._lines is None:
-            self._lines = deque()
-        size = len(compact_plain(line))
-        self._lines.append((line, size))
-        self._bytes += size
-        while len(self._lines) > limits.MAX_LOG_LINES or self._bytes > limits.MAX_LOG_BYTES:
-            self._bytes -= self._lines.popleft()[1]
 
 
 def run_logger(keep: Callable[[Line], bool] | None, now_us: Callable[[], int], **identity: Any) -> FilteringBoundLogger:

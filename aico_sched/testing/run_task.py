@@ -12,11 +12,11 @@ from typing import Any
 from aico_sched.clock import Clock, SystemClock
 from aico_sched.data.source import DataSource
 from aico_sched.quiet import QuietHours
+from aico_sched.run_lines import RunLog
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext
 from aico_sched.tasks.ports import TaskPorts
-from aico_sched.tasks.run_log import RunLog
 from aico_sched.tasks.session_keys import SessionKeys
 from aico_sched.testing.powers import Answers, TestPowers
 

@@ -164,6 +164,28 @@ const logText = ({ lines, dropped }) =>
     }),
   ].join("\n");
 
+// What a run that goes on has logged: what was there when it was asked for, and what has come since.
+function linesOf(run) {
+  const asked = run.logs ? { total: run.logs.dropped + run.logs.lines.length, lines: run.logs.lines } : { total: 0, lines: [] };
+  const live = store.lines.get(run.execution_id);
+  const more = live?.attempt === run.attempt && live.total > asked.total ? live.lines.slice(-(live.total - asked.total)) : [];
+  const lines = [...asked.lines, ...more].slice(-100);
+  return { lines, dropped: Math.max(asked.total, more.length ? live.total : 0) - lines.length };
+}
+
+const used = (usage) =>
+  [
+    usage.environment,
+    usage.cpu_seconds !== undefined && `${span(usage.cpu_seconds)} of processor time`,
+    usage.steps !== undefined && `${usage.steps} steps`,
+    usage.longest_step_seconds !== undefined && `longest ${span(usage.longest_step_seconds)}`,
+    usage.memory_mb !== undefined && `${Math.round(usage.memory_mb)} MB`,
+    usage.sandbox && `sandbox ${usage.sandbox}`,
+    usage.abandoned && "left to itself",
+  ]
+    .filter(Boolean)
+    .join(" · ");
+
 export const attemptList = (attempts) => h("div", { class: "attempts" }, (attempts ?? []).map(attemptBlock));
 
 export function showRun(id) {
@@ -193,7 +215,8 @@ export function showRun(id) {
   function draw() {
     if (!whole) return;
     const run = { ...whole, progress: store.runs.get(id)?.progress ?? whole.progress };
-    const now = JSON.stringify(run);
+    const logs = run.status === "running" ? linesOf(run) : { lines: [], dropped: 0 };
+    const now = JSON.stringify([run, logs]);
     if (now === drawn) return;
     drawn = now;
     heading.textContent = `Run of ${run.task_id}`;
@@ -218,9 +241,11 @@ export function showRun(id) {
         fact("Ended", run.completed_at && `${when(run.completed_at)} · ${span(run.duration_seconds)}`),
         run.run_at && RUNNING.has(run.status) && fact("Tries again", `${relative(run.run_at)} · ${when(run.run_at)}`),
         run.missed_count && fact("Stands for", `${run.missed_count} slots`),
+        run.usage && fact("Used", used(run.usage)),
         fact("Id", h("code", {}, run.execution_id)),
       ),
       run.result !== null && [h("h3", {}, "Result"), h("pre", {}, json(run.result))],
+      logs.lines.length > 0 && [h("h3", {}, "Log so far"), h("pre", { class: "logs", "aria-live": "polite" }, logText(logs))],
       run.attempts?.length > 0 && [h("h3", {}, "Attempts"), attemptList(run.attempts)],
     );
   }

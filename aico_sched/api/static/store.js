@@ -6,10 +6,13 @@ import { RUNNING } from "./format.js";
 const PAGE = 1000;
 const MOST_RUNS = 5000;
 const SAMPLES = 240;
+const LINES = 100;
+const MOST_LOGGING = 200;
 
 export const store = {
   tasks: new Map(),
   runs: new Map(),
+  lines: new Map(),
   dead: [],
   health: null,
   stats: null,
@@ -167,6 +170,16 @@ function takeRun(name, event) {
   forget();
 }
 
+// What runs log while they go on, as an answer of the API has it. A run that is over has its lines in its attempts.
+function takeLines({ execution_id: id, attempt, lines, total }) {
+  const known = store.lines.get(id);
+  const before = known?.attempt === attempt ? known : { lines: [], total: 0 };
+  const fresh = total > before.total ? lines.slice(-(total - before.total)) : [];
+  store.lines.delete(id);
+  store.lines.set(id, { attempt, total: Math.max(total, before.total), lines: [...before.lines, ...fresh].slice(-LINES) });
+  if (store.lines.size > MOST_LOGGING) store.lines.delete(store.lines.keys().next().value);
+}
+
 const dirty = new Set();
 
 async function refresh() {
@@ -204,8 +217,10 @@ function take(name, row) {
   else if (family === "availability") {
     store.heard = Date.now();
     store.expires = row.payload.expires_in * 1000;
-  } else if (family === "execution") {
+  } else if (name === "execution.logged") takeLines(row.payload);
+  else if (family === "execution") {
     takeRun(kind, row.payload);
+    if (kind !== "progress") store.lines.delete(row.payload.execution_id);
     if (kind !== "progress") touch(row.payload.task_id);
     if (kind === "dead") loadDead().then(changed, () => {});
   } else if (family === "task") {

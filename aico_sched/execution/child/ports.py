@@ -9,8 +9,8 @@ from aico_sched.execution.child.data import open_source
 from aico_sched.execution.child.pipe import Pipe
 from aico_sched.execution.child.powers import ChildPowers
 from aico_sched.execution.child.wire import Progress
+from aico_sched.run_lines import Line
 from aico_sched.tasks.ports import TaskPorts
-from aico_sched.tasks.run_log import Line
 
 HOLD_INTERVAL = 0.1
 """Seconds between two questions whether the run is to pause. A checkpoint in between costs nothing."""

@@ -33,11 +33,11 @@ from aico_sched.execution.log_relay import LogRelay
 from aico_sched.execution.sandbox.apply import restrict
 from aico_sched.execution.sandbox.policy import Limits, Policy
 from aico_sched.json_text import compact
+from aico_sched.run_lines import RunLog
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext
 from aico_sched.tasks.errors import InvalidTaskConfig
-from aico_sched.tasks.run_log import RunLog
 
 ORPHANED = 70
 """Exit code of a child whose service is gone."""

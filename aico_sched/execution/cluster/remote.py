@@ -15,11 +15,11 @@ from pydantic_core import to_jsonable_python
 from aico_sched.clock import SystemClock
 from aico_sched.execution.failures import permanent_of, tail, type_name
 from aico_sched.execution.log_relay import LogRelay
+from aico_sched.run_lines import Line, RunLog
 from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult
 from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext
 from aico_sched.tasks.ports import TaskPorts
-from aico_sched.tasks.run_log import Line, RunLog
 
 LOOK_EVERY = 0.2
 """Seconds between two looks whether the attempt was cancelled."""

@@ -1,5 +1,6 @@
 """Task classes that log."""
 
+import asyncio
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -41,3 +42,14 @@ class LogsBlocking(BlockingTask):
 
     def run(self, context: BlockingContext[Lines]) -> None:
         write(context.log, context.config)
+
+
+class LogsAndGoesOn(BaseTask):
+    """Logs so many lines and does not end by itself."""
+
+    name = "maintenance.logs_on"
+    Config = Lines
+
+    async def execute(self, context: TaskContext[Lines]) -> None:
+        write(context.log, context.config)
+        await asyncio.sleep(3_600)

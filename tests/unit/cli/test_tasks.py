@@ -271,3 +271,16 @@ def test_a_list_is_sorted_by_what_comes_next_and_tells_how_it_went(
 )
 def test_a_distance_in_its_two_largest_units(start: str | None, end: str, shown: str | None) -> None:
     assert distance(start, end) == shown
+
+
+def test_status_tells_what_runs_used(aico: Any, service: Any, task: dict[str, Any], execution: dict[str, Any]) -> None:
+    usage = {"cpu_seconds": 0.25, "steps": 12, "longest_step_seconds": 0.004, "memory_mb": 81.4, "environment": "loop"}
+    bare = execution | {"execution_id": "e-2", "usage": None}
+    executions = [execution | {"usage": usage}, bare, execution | {"usage": {"steps": 1, "abandoned": True}}]
+    service.answers[names.TASK_STATUS] = {"task": task, "executions": executions}
+    text = aico("status", "user.backup").stdout
+    assert "USED" in text
+    assert "cpu 250 ms, 12 steps, longest 4 ms, 81 MB" in text
+    assert "1 step, abandoned" in text
+    service.answers[names.EXECUTION_LIST] = {"executions": executions, "next_cursor": None}
+    assert "USED" not in aico("logs").stdout

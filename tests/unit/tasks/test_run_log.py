@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from aico_sched.execution.log_relay import BURST, MAX_WRITTEN, LogRelay, received
-from aico_sched.tasks.run_log import Line, RunLog, line_of, run_logger
+from aico_sched.run_lines import Line, RunLog
+from aico_sched.tasks.run_log import line_of, run_logger
 from aico_sched.testing import run_task
 from aico_sched.topics import limits
 from aico_sched.topics.views import AttemptLogs
