@@ -107,6 +107,8 @@ class SchedulerActor(Actor):
         self._timezone, self._cache_size, self._longest_sleep = timezone, cache_size, longest_sleep
         self._horizon = Horizon(cache_size, int(priority_aging * SECOND))
         self._loading = self._outdated = False
+        # What was claimed since the question that is under way was asked: its answer may not know of it.
+        self._claimed_meanwhile: set[tuple[str, int]] = set()
         # Claims of the instance before this one may still be answered; theirs must not be taken for ours.
         self._claim_id = first_claim_id
         self._claims: dict[int, int] = {}
@@ -153,20 +155,23 @@ class SchedulerActor(Actor):
             self._reload()
             return
         self._horizon.until_us = loaded.horizon_us
-        self._put(loaded.tasks, loaded.runs)
+        known = self._claimed_meanwhile
+        tasks = [task for task in map(DueTask._make, loaded.tasks) if (task.task_id, task.next_run_us) not in known]
+        runs = [run for run in map(DueRun._make, loaded.runs) if (run.execution_id, 0) not in known]
+        self._put(tasks, runs)
 
     @handles(names.DUE_CHANGED, DueChanged)
     def changed(self, changed: DueChanged) -> None:
         """Tasks were created, edited or deleted; runs were queued."""
-        self._put(changed.tasks, changed.runs)
+        self._put(map(DueTask._make, changed.tasks), map(DueRun._make, changed.runs))
         for task_id, revision in changed.gone:
             self._horizon.drop_task(task_id, revision)
 
-    def _put(self, tasks: list[DueTask], runs: list[DueRun]) -> None:
+    def _put(self, tasks: Iterable[DueTask], runs: Iterable[DueRun]) -> None:
         for task in tasks:
-            self._horizon.put_task(DueTask(*task))
+            self._horizon.put_task(task)
         for run in runs:
-            self._horizon.put_run(DueRun(*run))
+            self._horizon.put_run(run)
         self._horizon.trim()
         self.figures["known_max"] = max(self.figures["known_max"], len(self._horizon))
 
@@ -175,6 +180,7 @@ class SchedulerActor(Actor):
         if self._loading:
             return
         self._loading = True
+        self._claimed_meanwhile.clear()
         self.figures["loads"] += 1
         limit = self._cache_size + self._horizon.held
         self.send(names.DUE_LOAD, DueLoad(self.clock.now_us() + LOOKAHEAD_US, limit))
@@ -312,6 +318,7 @@ class SchedulerActor(Actor):
             if item.run is not None:
                 self._put_off.over(item)
                 runs.append(item.run.execution_id)
+                self._note_claim(item.run.execution_id, 0)
             else:
                 self._plan_held(item, now, reason, slots)
             late_ms = (now - item.due_us) / 1_000
@@ -361,9 +368,15 @@ class SchedulerActor(Actor):
             )
         slots.append(slot)
         self._put_off.over(item)
+        self._note_claim(task.task_id, task.next_run_us)
         if slot.next_run_us > 0:
             runs = task.run_count + (slot.action in ("run", "catchup"))
             self._horizon.put_task(task._replace(next_run_us=slot.next_run_us, run_count=runs))
+
+    def _note_claim(self, key: str, slot_us: int) -> None:
+        """A slot of the task `key`, or the run of that id, is claimed."""
+        if self._loading:
+            self._claimed_meanwhile.add((key, slot_us))
 
     def _passes_over(self, item: Item, task: DueTask, schedule: Schedule, slot: Slot) -> bool:
         """Whether the slot is left out under lasting load. One that was put off has had its share."""

@@ -73,6 +73,30 @@ class Defaults:
         """Seconds one attempt may take."""
         return float(options.get("timeout") or self.timeout)
 
+    def terms(self, options: Mapping[str, Any]) -> "RunTerms":
+        """What these options of a task mean for its runs."""
+        return RunTerms(
+            self.timeout_of(options),
+            self.retry(options),
+            options.get("environment"),
+            options.get("limits"),
+            options.get("resources"),
+            bool(options.get("idle_only")),
+            options,
+        )
+
+
+class RunTerms(NamedTuple):
+    """What a task's options say about each of its runs. `timeout` is in seconds."""
+
+    timeout: float
+    retry: dict[str, Any]
+    environment: str | None
+    limits: dict[str, Any] | None
+    resources: dict[str, float] | None
+    idle_only: bool
+    options: Mapping[str, Any]
+
 
 class WantedTask(NamedTuple):
     """A task that exists by itself, as classes and settings together want it."""

@@ -3,8 +3,7 @@ outcome here; nothing a task does escapes as an exception."""
 
 import asyncio
 import traceback as tracebacks
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,12 +81,17 @@ async def run_attempt(
         if runner.slots is not None:
             await runner.slots.acquire()
             slots, started_us = runner.slots, clock.now_us()
-        with _insisting(
-            attempt, clock, give_up.after, lambda: give_up.call(_given_up(attempt, started_us, clock, draw, job))
-        ):
-            async with Deadline(clock, start.timeout, attempt.insist) as deadline:
+        insistence = _Insistence(
+            clock, give_up.after, lambda: give_up.call(_given_up(attempt, started_us, clock, draw, job))
+        )
+        attempt.insist = insistence.begin
+        try:
+            async with Deadline(clock, start.timeout, insistence.begin) as deadline:
                 attempt.deadline = deadline
                 result = await runner.run(job)
+        finally:
+            attempt.insist = None
+            insistence.end()
         if not result.success:
             raise TaskFailed(result.message or "the task said that it failed")
         end = _ended(attempt, started_us, clock, "succeeded", None, result=_json(result))
@@ -119,38 +123,39 @@ class GiveUp(NamedTuple):
     call: Callable[[AttemptEnd], None]
 
 
-@contextmanager
-def _insisting(attempt: Attempt, clock: Clock, patience: float, give_up: Callable[[], None]) -> Iterator[None]:
-    """See that the current task ends once it was told to, by its timeout or through `attempt.insist`: it is cancelled
-    every second from then on, and given up after `patience` seconds."""
-    task = asyncio.current_task()
-    assert task is not None
-    timer: Timer | None = None
-    last: float | None = None
+class _Insistence:
+    """Sees that a task ends once it was told to, by its timeout or through `begin`: it is cancelled every second from
+    then on, and `give_up` is called after `patience` seconds. No object of it refers to itself: a burst of runs would
+    leave a hundred thousand of them to the garbage collector."""
 
-    def again() -> None:
-        nonlocal timer, last
-        now = clock.monotonic()
-        task.cancel("told to end")
-        if last is None:
-            last = now - INSIST_EVERY + patience
-        elif now >= last:
-            give_up()
-            last = float("inf")
-        timer = clock.call_at(min(now + INSIST_EVERY, max(last, now)), again)
+    __slots__ = ("_clock", "_give_up", "_last", "_patience", "_task", "_timer")
 
-    def begin() -> None:
-        nonlocal timer
-        if timer is None:
-            timer = clock.call_at(clock.monotonic() + INSIST_EVERY, again)
+    def __init__(self, clock: Clock, patience: float, give_up: Callable[[], None]) -> None:
+        self._clock, self._patience, self._give_up = clock, patience, give_up
+        self._task = asyncio.current_task()
+        self._timer: Timer | None = None
+        self._last: float | None = None
 
-    attempt.insist = begin
-    try:
-        yield
-    finally:
-        if timer is not None:
-            timer.cancel()
-        attempt.insist = None
+    def begin(self) -> None:
+        """The task is told to end. Harmless when repeated."""
+        if self._timer is None:
+            self._timer = self._clock.call_at(self._clock.monotonic() + INSIST_EVERY, self._again)
+
+    def _again(self) -> None:
+        now = self._clock.monotonic()
+        assert self._task is not None
+        self._task.cancel("told to end")
+        if self._last is None:
+            self._last = now - INSIST_EVERY + self._patience
+        elif now >= self._last:
+            self._give_up()
+            self._last = float("inf")
+        self._timer = self._clock.call_at(min(now + INSIST_EVERY, max(self._last, now)), self._again)
+
+    def end(self) -> None:
+        """It has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 def _was_cancelled() -> bool:

@@ -28,6 +28,8 @@ class Deadline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.pause()
+        # What is told of it may hold on to what holds this.
+        self._told = None
         await self._limit.__aexit__(kind, error, trace)
 
     def pause(self) -> None:

@@ -17,7 +17,7 @@ from aico_sched.clock import Clock, Timer
 from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor
 from aico_sched.runtime.effects import Fault, TurnEffects
-from aico_sched.runtime.readiness import Readiness, drain
+from aico_sched.runtime.readiness import drain
 from aico_sched.runtime.router import Router, unpack
 from aico_sched.runtime.suspects import PoisonDropped, Suspects
 from aico_sched.topics.errors import internal_error
@@ -71,8 +71,8 @@ class Cell:
         self._make, self._router, self._clock = make, router, clock
         self._on_crash = on_crash
         self._batch_size, self._turn_budget, self._start_timeout = batch_size, turn_budget, start_timeout
-        self._mailbox = router.open_mailbox(self.name, (*kind.handlers, REPORT_ASK))
         self._wake = asyncio.Event()
+        self._mailbox = router.open_mailbox(self.name, (*kind.handlers, REPORT_ASK), self._wake.set)
         self._effects = TurnEffects(self.name, router, self._wake.set, fault)
         self._outgoing = self._effects.outgoing
         self._pending: deque[tuple[str, bytes]] = deque()
@@ -94,7 +94,6 @@ class Cell:
 
     async def run(self) -> None:
         """Run until the stop message has been obeyed, or until `on_crash` gives up (its exception leaves here)."""
-        watch = Readiness(self._mailbox, self._wake.set)
         try:
             while True:
                 try:
@@ -107,7 +106,6 @@ class Cell:
                     self.figures["restarts"] += 1
                     await self._on_crash(self, error)
         finally:
-            watch.close()
             try:
                 await self._effects.tasks.end(END_TIMEOUT)
             finally:
@@ -196,6 +194,8 @@ class Cell:
         self._outgoing.flush()
         # Input was left lying while the sends found no room, and its wake-up is used up.
         pending = bool(self._pending) and not actor.holding()
+        # What was put aside may be handled from now on.
+        pending = pending or (bool(self._aside) and actor.sieve() is None)
         if more or pending or (held_back and not self._outgoing):
             await asyncio.sleep(0)
         elif self._stopping and not self._outgoing and actor.may_stop():

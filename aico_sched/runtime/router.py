@@ -31,6 +31,7 @@ class Router:
         # libzmq adds both ends' marks up to the pipe's capacity.
         self._mark = max(1, mailbox_limit // 2)
         self._pushes: dict[str, zmq.Socket[bytes]] = {}
+        self._arrived: dict[str, Callable[[], None]] = {}
         self._table: dict[str, tuple[str, ...]] = {}
         self._waiting: dict[str, tuple[Readiness, list[Callable[[], None]]]] = {}
         self._closed: set[str] = set()
@@ -39,8 +40,12 @@ class Router:
         self._quiet = asyncio.Event()
         self._quiet.set()
 
-    def open_mailbox(self, name: str, topics: Iterable[str]) -> "zmq.Socket[bytes]":
-        """The PULL socket of a new actor; from now on messages on `topics` reach it."""
+    def open_mailbox(
+        self, name: str, topics: Iterable[str], arrived: Callable[[], None] = lambda: None
+    ) -> "zmq.Socket[bytes]":
+        """The PULL socket of a new actor; from now on messages on `topics` reach it, and `arrived` is called for each.
+        Nobody else sends to it, so its file descriptor need not be watched: that would tell the actor a round of the
+        event loop later, and once more when it has read everything."""
         pull, push = self._context.socket(zmq.PULL), self._context.socket(zmq.PUSH)
         for socket in (pull, push):
             socket.setsockopt(zmq.LINGER, 0)
@@ -48,7 +53,7 @@ class Router:
         address = f"inproc://{self._instance}/{name}"
         pull.bind(address)
         push.connect(address)
-        self._pushes[name] = push
+        self._pushes[name], self._arrived[name] = push, arrived
         for topic in topics:
             self._table[topic] = (*self._table.get(topic, ()), name)
         return pull
@@ -72,6 +77,7 @@ class Router:
             push.send(frames[1], NOW)
         except zmq.Again:
             return False
+        self._arrived[name]()
         if name in self._waiting:
             # This send may have consumed the edge that was to tell the others of the room.
             asyncio.get_running_loop().call_soon(self._check_room, name)

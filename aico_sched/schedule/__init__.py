@@ -14,6 +14,7 @@ from aico_sched.schedule.instant import (
     format_rfc3339,
     from_datetime,
     parse_rfc3339,
+    read_rfc3339,
     to_datetime,
 )
 from aico_sched.schedule.parse import cache_stats, configure_caches, next_run, parse_schedule
@@ -45,5 +46,6 @@ __all__ = [
     "parse_blackout",
     "parse_rfc3339",
     "parse_schedule",
+    "read_rfc3339",
     "to_datetime",
 ]

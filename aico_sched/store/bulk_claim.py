@@ -55,10 +55,11 @@ class BulkClaim:
         parameters = (self._unit.now, self._unit.boot_id, compact_plain(rows))
         inserted = {row[0] for row in self._database.run("insert_runs", parameters)}
         finished = self._finished(plain[task_id] for task_id, execution_id, *_ in rows if execution_id in inserted)
-        for task_id, execution_id, scheduled_for, _ in rows:
+        for task_id, execution_id, *_ in rows:
             started = execution_id in inserted
             if started:
-                self._executions.start(execution_id, task_id, 1, "schedule", scheduled_for, taken[task_id])
+                slot_us = plain[task_id].scheduled_for_us
+                self._executions.start(execution_id, task_id, 1, "schedule", slot_us, taken[task_id])
             if not started:
                 self._slots.look_ahead(plain[task_id], "skipped")
             elif task_id in finished:

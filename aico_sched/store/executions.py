@@ -1,16 +1,21 @@
 """Executions: what every move of one needs, and those that wait for their time."""
 
+from functools import lru_cache
 from typing import Any
 
 from aico_sched.json_text import compact, decoded
 from aico_sched.places import keys_of
-from aico_sched.schedule import parse_rfc3339
+from aico_sched.planning import RunTerms
+from aico_sched.schedule import format_rfc3339, read_rfc3339
 from aico_sched.store.fixed_delay import FixedDelay
 from aico_sched.store.records import TaskRow
 from aico_sched.store.tasks import cancel_waiting
 from aico_sched.store.unit import Unit
 from aico_sched.topics import names
 from aico_sched.topics.internal import AttemptCancel, AttemptProgress, AttemptStart
+
+OPTIONS_KEPT = 1_024
+"""Different options whose meaning is kept: most tasks have the same few."""
 
 
 class Executions:
@@ -20,6 +25,7 @@ class Executions:
         self._unit, self._database = unit, unit.database
         self.fixed_delay = FixedDelay(unit)
         self.blocked: set[str] = set()
+        self._terms = lru_cache(OPTIONS_KEPT)(self._read_terms)
         self.reset()
 
     def reset(self) -> None:
@@ -36,7 +42,8 @@ class Executions:
         task = TaskRow(*self._database.run("task_even_deleted", (task_id,))[0])
         row = (task.task_class, task.config, task.options, task.created_by, task.created_role)
         told = None if cause is None else decoded(cause)
-        self.start(execution_id, task_id, attempt, trigger, scheduled_for, row, told, traceparent or "")
+        slot_us = read_rfc3339(scheduled_for)
+        self.start(execution_id, task_id, attempt, trigger, slot_us, row, told, traceparent or "")
         return True
 
     def enqueue(self, task_id: str, trigger: str, scheduled_for: str, priority: int, *, blocked: bool = False) -> str:
@@ -78,15 +85,14 @@ class Executions:
         task_id: str,
         attempt: int,
         trigger: str,
-        scheduled_for: str,
+        scheduled_for_us: int,
         row: tuple[Any, ...],
         cause: dict[str, Any] | None = None,
         traceparent: str = "",
     ) -> None:
         """Announce a claimed attempt. `row` starts with the task's class, config, options, creator and role."""
-        task_class, config, options_text, creator, role = row[:5]
-        options = decoded(options_text)
-        defaults = self._unit.defaults
+        task_class, config, options, creator, role = row[:5]
+        terms = self._terms(options)
         self._unit.said.starts.append(
             AttemptStart(
                 execution_id,
@@ -94,26 +100,31 @@ class Executions:
                 attempt,
                 task_class,
                 decoded(config),
-                parse_rfc3339(scheduled_for),
+                scheduled_for_us,
                 self._unit.now_us,
-                defaults.timeout_of(options),
-                defaults.retry(options),
+                terms.timeout,
+                terms.retry,
                 trigger,
                 creator,
                 role,
-                options.get("environment") or self._unit.moved.environment_of(task_id),
-                options.get("limits"),
-                options.get("resources"),
+                terms.environment or self._unit.moved.environment_of(task_id),
+                terms.limits,
+                terms.resources,
                 cause,
-                bool(options.get("idle_only")),
-                keys_of(task_id, options),
+                terms.idle_only,
+                keys_of(task_id, terms.options),
                 traceparent,
             )
         )
         self._unit.outbox.trace = traceparent
+        scheduled_for = format_rfc3339(scheduled_for_us)
         self.event(
             names.EXECUTION_STARTED, execution_id, task_id, attempt, trigger, scheduled_for, started_at=self._unit.now
         )
+
+    def _read_terms(self, options: str) -> RunTerms:
+        """What options, as they are kept, mean for a run. Whoever gets it must not change it."""
+        return self._unit.defaults.terms(decoded(options))
 
     def announce_run(self, execution_id: str, task_id: str, run_at_us: int, priority: int) -> None:
         """Tell the scheduler of a run that waits for its time."""

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from aico_sched.json_text import decoded
 from aico_sched.redaction import shown
-from aico_sched.schedule import parse_rfc3339
+from aico_sched.schedule import read_rfc3339
 from aico_sched.topics.internal import DueTask
 
 
@@ -81,10 +81,10 @@ class TaskRow(NamedTuple):
         return DueTask(
             self.task_id,
             self.revision,
-            parse_rfc3339(self.next_run),
+            read_rfc3339(self.next_run),
             self.schedule,
             self.timezone,
-            parse_rfc3339(self.anchor),
+            read_rfc3339(self.anchor),
             self.priority,
             decoded(self.options),
             self.run_count,

@@ -94,7 +94,7 @@ class Slots:
         active = self._database.run("active_executions", (slot.task_id,)) if overlap != "allow" else []
         scheduled_for = format_rfc3339(slot.scheduled_for_us)
         if not active:
-            return "started" if self._insert_running(slot.task_id, scheduled_for, row) else "skipped"
+            return "started" if self._insert_running(slot, scheduled_for, row) else "skipped"
         if overlap == "skip":
             reason = f"the run {active[0][0]} has not finished"
             record_unserved(self._unit, "skipped", slot.task_id, scheduled_for, reason)
@@ -118,13 +118,13 @@ class Slots:
         self._executions.blocked.add(task_id)
         return True
 
-    def _insert_running(self, task_id: str, scheduled_for: str, row: tuple[Any, ...]) -> bool:
+    def _insert_running(self, slot: Slot, scheduled_for: str, row: tuple[Any, ...]) -> bool:
         execution_id = self._unit.new_execution_id()
         if not self._executions.insert(
-            task_id, execution_id, "running", "schedule", scheduled_for, attempt=1, priority=row[5]
+            slot.task_id, execution_id, "running", "schedule", scheduled_for, attempt=1, priority=row[5]
         ):
             return False
-        self._executions.start(execution_id, task_id, 1, "schedule", scheduled_for, row)
+        self._executions.start(execution_id, slot.task_id, 1, "schedule", slot.scheduled_for_us, row)
         return True
 
     def _fail_slot(self, slot: Slot, row: tuple[Any, ...]) -> None:

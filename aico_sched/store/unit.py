@@ -8,7 +8,7 @@ from typing import Any
 from aico_sched.audit_chain import Line
 from aico_sched.json_text import decoded
 from aico_sched.planning import Defaults
-from aico_sched.schedule import format_rfc3339, parse_rfc3339
+from aico_sched.schedule import format_rfc3339, read_rfc3339
 from aico_sched.store.audit import AuditTrail
 from aico_sched.store.connection import Database
 from aico_sched.store.follower_index import FollowerIndex
@@ -138,7 +138,7 @@ class Unit:
         self._asked_until = until = format_rfc3339(wanted.until_us)
         tasks = [TaskRow(*row).due() for row in self.database.run("due_tasks", (until, wanted.limit))]
         rows = self.database.run("waiting_runs", (until, wanted.limit))
-        runs = [DueRun(row[0], row[1], parse_rfc3339(row[2]), row[3], bool(row[4]), *row[5:]) for row in rows]
+        runs = [DueRun(row[0], row[1], read_rfc3339(row[2]), row[3], bool(row[4]), *row[5:]) for row in rows]
         horizon = wanted.until_us
         if len(tasks) == wanted.limit:
             horizon = min(horizon, tasks[-1].next_run_us)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import gc
 import json
 from collections.abc import Callable
 from math import inf
@@ -470,3 +471,33 @@ async def test_a_cancelled_task_that_goes_on_is_given_up_as_cancelled(runner: Ru
     released.set()
     await running
     assert runner.attempt.insist is None
+
+
+async def test_a_run_leaves_nothing_to_the_garbage_collector(runner: Runner) -> None:
+    """A burst of them would fill it, and it stops the loop for a tenth of a second then."""
+
+    async def body(context: Any) -> None:
+        await turns()
+
+    await runner.run(body)
+    runner.attempt = Attempt(runner.start(), begun=True)
+    gc.collect()
+    gc.disable()
+    try:
+        await runner.run(body)
+        runner.attempt = Attempt(runner.start(), begun=True)
+        await turns()
+        assert not [kept for kept in _unreachable() if isinstance(kept, Attempt | asyncio.Task)]
+    finally:
+        gc.enable()
+
+
+def _unreachable() -> list[Any]:
+    """What only the collector can free."""
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        gc.collect()
+        return list(gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
