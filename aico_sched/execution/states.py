@@ -48,8 +48,8 @@ OUTCOME_EVENTS: Final[dict[str, str]] = {
 def status_after(outcome: str, *, retry: bool, attempts_left: bool, delivery: str) -> str:
     """The status of an execution after an attempt with `outcome`.
 
-    An interrupted run goes again when it was promised at least once and has attempts left, so that a task that
-    takes the process down with it does not do so for ever.
+    An interrupted run goes again when it was promised at least once and has attempts left; who counts them
+    sees to it that a task which takes the process down with it does not do so for ever.
     """
     if outcome in ("succeeded", "cancelled"):
         return outcome

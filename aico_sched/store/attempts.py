@@ -1,5 +1,8 @@
 """How attempts end: recording them, and moving their executions on."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from aico_sched.execution.states import OUTCOME_EVENTS, status_after
 from aico_sched.json_text import compact_plain, decoded
 from aico_sched.schedule import format_rfc3339
@@ -9,6 +12,10 @@ from aico_sched.store.records import ExecutionRow, TaskRow
 from aico_sched.store.unit import Unit
 from aico_sched.topics import names
 from aico_sched.topics.internal import AttemptEnd
+
+MOST_INTERRUPTIONS = 10
+"""Times that a run may have been interrupted until it is given up: a task that takes the process down with it must not
+do so for ever."""
 
 
 class Attempts:
@@ -32,7 +39,7 @@ class Attempts:
             return
         task = TaskRow(*self._database.run("task_even_deleted", (execution.task_id,))[0])
         options = decoded(task.options)
-        attempts_left = end.attempt < self._unit.defaults.retry(options)["max_attempts"] and task.deleted_at is None
+        attempts_left = task.deleted_at is None and self._attempts_left(end, options)
         status = status_after(
             end.outcome,
             retry=bool(end.retry_at_us) and attempts_left,
@@ -45,6 +52,13 @@ class Attempts:
             self._finish(end, status)
         if status == "dead":
             self._bury(execution, end, task.config)
+
+    def _attempts_left(self, end: AttemptEnd, options: Mapping[str, Any]) -> bool:
+        """Whether the run may go again. An interruption is no failure of the task's, so it has a limit of its own."""
+        if end.outcome != "interrupted":
+            return bool(end.attempt < self._unit.defaults.retry(options)["max_attempts"])
+        before: int = self._database.run("count_interruptions", (end.execution_id,))[0][0]
+        return before + 1 < MOST_INTERRUPTIONS
 
     def _record_attempt(self, end: AttemptEnd, usage: str | None) -> None:
         self._database.run(

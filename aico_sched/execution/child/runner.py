@@ -22,6 +22,7 @@ from aico_sched.execution.child.exits import (
 from aico_sched.execution.child.nursery import Nursery
 from aico_sched.execution.child.process import ChildProcess, inherited, scrubbed
 from aico_sched.execution.child.session import Session
+from aico_sched.execution.child.warden import Warden
 from aico_sched.execution.environments import Job, RemoteFailure
 from aico_sched.execution.failures import type_name
 from aico_sched.execution.log_relay import received
@@ -62,6 +63,8 @@ class ProcessRunner:
         self._slots, self._rules, self._grace = slots, rules, grace
         make = scrubbed if rules is not None else inherited
         self._nursery = Nursery(lambda: make(os.environ))
+        # What is in a sandbox starts no processes.
+        self._warden = Warden() if rules is None else None
         self._figures = {"runs": 0, "running": 0, "ended_by_limit": 0, "crashed": 0, "killed": 0}
         self._level: dict[str, Any] | None = None
 
@@ -99,7 +102,7 @@ class ProcessRunner:
             limits = limits.narrowed(self._rules.limits)
         order = _order(job, found, limits, policy, only_check=only_check)
         try:
-            child = self._nursery.take()
+            child = self._take()
         except OSError as error:
             raise SandboxUnavailable(f"no process could be started: {error}") from error
         child.output.context = {"task_id": job.start.task_id, "execution_id": job.start.execution_id}
@@ -137,7 +140,7 @@ class ProcessRunner:
             limits=Limits().pack(),
         )
         async with self._slots:
-            child = self._nursery.take()
+            child = self._take()
             try:
                 last = await Session(child, None, lambda level: None).run(order)
             finally:
@@ -148,6 +151,12 @@ class ProcessRunner:
         if last is None:
             raise _remote(explain(child.ended.result(), Limits(), child.output.tail))
         raise RemoteFailure(last.type, last.message, last.traceback, permanent=last.permanent)
+
+    def _take(self) -> ChildProcess:
+        child = self._nursery.take()
+        if self._warden is not None:
+            self._warden.watch_over(child)
+        return child
 
     def _reached(self, level: dict[str, Any]) -> None:
         if self._rules is not None:
@@ -162,8 +171,10 @@ class ProcessRunner:
         return {**self._figures, **({} if self._level is None else {"sandbox": self._level})}
 
     async def close(self) -> None:
-        """End the child that was started ahead."""
+        """End the child that was started ahead, and the warden."""
         await self._nursery.close()
+        if self._warden is not None:
+            await self._warden.close()
 
 
 class _Run:

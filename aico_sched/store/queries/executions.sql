@@ -141,6 +141,9 @@ INSERT OR IGNORE INTO task_attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: attempts
 SELECT * FROM task_attempts WHERE execution_id = ? ORDER BY attempt;
 
+-- name: count_interruptions
+SELECT count(*) FROM task_attempts WHERE execution_id = ? AND outcome = 'interrupted';
+
 -- name: set_progress
 UPDATE task_executions SET progress = ? WHERE execution_id = ? AND status = 'running' AND attempt = ?
 RETURNING task_id, trigger, scheduled_for;
