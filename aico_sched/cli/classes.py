@@ -1,6 +1,5 @@
 """Commands about task classes that need no service: what there is, and one run here and now."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,9 @@ from aico_sched.cli.service import load_settings
 from aico_sched.cli.session import DataDir, Session, offline
 
 if TYPE_CHECKING:
-    from aico_sched.tasks.local_run import LocalRun
+    from aico_sched.settings import Settings
+    from aico_sched.tasks.base import BaseTask
+    from aico_sched.tasks.local_run import LocalRun, Report
 
 app = typer.Typer()
 
@@ -64,13 +65,12 @@ def run_task(
     settings_file: SettingsFile = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Run one task here, without the service, with its settings and in its own data folder. It is not recorded, has no
-    bus, and no sandbox: run only code you trust. Do not run a task here while the service runs it."""
+    """Run one task here, without the service, with its settings, its database and in its own data folder. It is not
+    recorded, has no bus, and no sandbox: run only code you trust. Do not run a task here while the service runs it."""
 
     from aico_sched.leftovers import interruptible
     from aico_sched.tasks.errors import InvalidTaskConfig, TaskClassError
-    from aico_sched.tasks.local_run import run_here
-    from aico_sched.wiring import Arrangements, make_registry, open_data
+    from aico_sched.wiring import Arrangements, make_registry
 
     settings = load_settings(_path(settings_file), on.data_dir)
     registry = make_registry(settings, sandbox=False)
@@ -84,11 +84,7 @@ def run_task(
                 raise usage(f"{task} has no dry run", option="dry-run")
             config["dry_run"] = True
         with _progress_bar(on.out) as report:
-            run = interruptible(
-                run_here(
-                    task_class, config, settings.data_dir / "task_data" / task, lambda: open_data(settings), report
-                )
-            )
+            run = interruptible(_run(settings, task_class, config, report))
     except InvalidTaskConfig as error:
         raise usage(str(error), field=error.field) from error
     except TaskClassError as error:
@@ -96,6 +92,16 @@ def run_task(
     _tell(on.out, run)
     if not run.success:
         raise typer.Exit(1)
+
+
+async def _run(
+    settings: "Settings", task_class: "type[BaseTask]", config: dict[str, Any], report: "Report"
+) -> "LocalRun":
+    from aico_sched.by_hand import outside
+    from aico_sched.tasks.local_run import run_here
+
+    async with outside(settings, task_class.name, report) as found:
+        return await run_here(task_class, config, settings.data_dir / "task_data" / task_class.name, found, report)
 
 
 def _tell(out: Output, run: "LocalRun") -> None:
@@ -109,10 +115,7 @@ def _tell(out: Output, run: "LocalRun") -> None:
     out.fields((name, value) for name, value in run.data.items())
 
 
-Report = Callable[[dict[str, Any]], None]
-
-
-def _progress_bar(out: Output) -> AbstractContextManager[Report]:
+def _progress_bar(out: Output) -> "AbstractContextManager[Report]":
     """Shows a run's progress on standard error while the block lasts; nothing with `--json`."""
     if out.as_json:
         return nullcontext(lambda report: None)
@@ -120,7 +123,7 @@ def _progress_bar(out: Output) -> AbstractContextManager[Report]:
 
 
 class _Bar:
-    def __enter__(self) -> Report:
+    def __enter__(self) -> "Report":
         from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 

@@ -286,6 +286,11 @@ class Database:
         except ValueError as error:
             raise translate(error) from error
 
+    def refresh_statistics(self, limit: int) -> None:
+        """What the planner knows of the indexes, from at most `limit` rows of each; part of the transaction."""
+        self._raw(f"PRAGMA analysis_limit={limit:d}")
+        self._raw("PRAGMA optimize=0x10002")
+
     def size(self) -> int:
         """Bytes of the database, without its write-ahead log."""
         return int(self._raw("PRAGMA page_count")[0][0]) * int(self._raw("PRAGMA page_size")[0][0])

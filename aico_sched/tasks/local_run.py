@@ -1,8 +1,7 @@
-"""One run of a task without a service: its real data, no bus, no record."""
+"""One run of a task without a service: its real data and database, no bus, no record."""
 
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,29 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from aico_sched.clock import SystemClock
-from aico_sched.data.source import DataSource
-from aico_sched.security import permissions
-from aico_sched.tasks.base import BaseTask, TaskResult
+from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult, TransientError
 from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext
-from aico_sched.tasks.ports import TaskPorts
+from aico_sched.tasks.ports import Maintain, OpenData, ProbeDatabase, TaskPorts
+from aico_sched.tasks.powers import DatabaseFailed, Powers
+from aico_sched.tasks.session_keys import SessionKeys
+
+Report = Callable[[dict[str, Any]], None]
+
+_IN_WORDS = (PermanentError, TransientError, DatabaseFailed, PermissionError)
+"""Errors whose message tells a person all there is to tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What stands in for the service, as `TaskPorts` has it; what a task may not have is kept from it here."""
+
+    open_data: OpenData
+    powers: Powers
+    maintain: Maintain
+    session_keys: SessionKeys | None
+    probe_database: ProbeDatabase
+    default_timeout: float
 
 
 @dataclass(slots=True)
@@ -39,8 +55,8 @@ async def run_here(
     task_class: type[BaseTask],
     config: Mapping[str, Any],
     data_dir: Path,
-    open_data: Callable[[], AbstractAsyncContextManager[DataSource]],
-    report: Callable[[dict[str, Any]], None],
+    outside: Outside,
+    report: Report,
 ) -> LocalRun:
     """Run the task once, with the permissions it would have. Raises `InvalidTaskConfig`; what the task raises is in
     the result. `report` gets its progress."""
@@ -53,24 +69,24 @@ async def run_here(
         trigger="manual",
         config=bind_config(task_class, config),
         data_dir=data_dir,
-        ports=_ports(task_class.name, run, clock, open_data, report),
+        ports=_ports(run, clock, outside, report),
     )
     try:
         result = TaskResult.of(await task_class().execute(context))
         run.success, run.skipped, run.message, run.data = result.success, result.skipped, result.message, result.data
     except Exception as error:
-        run.error, run.message = type(error).__name__, f"{type(error).__name__}: {error}"
+        run.error = type(error).__name__
+        run.message = str(error) if isinstance(error, _IN_WORDS) else f"{run.error}: {error}"
     finally:
         context.flush_progress()
     return run
 
 
 def _ports(
-    name: str,
     run: LocalRun,
     clock: SystemClock,
-    open_data: Callable[[], AbstractAsyncContextManager[DataSource]],
-    report: Callable[[dict[str, Any]], None],
+    outside: Outside,
+    report: Report,
 ) -> TaskPorts:
     async def publish(topic: str, payload: dict[str, Any], attributes: dict[str, str]) -> None:
         run.published.append(topic)
@@ -81,15 +97,21 @@ def _ports(
     async def hold() -> None:
         return None
 
-    may = permissions.capabilities(name)
+    may = outside.powers.capabilities
+    system = "database.system" in may
     return TaskPorts(
         clock,
         report,
         publish,
         request,
         hold,
-        open_data=open_data if may & {"database.system", "memory"} else None,
+        probe_database=outside.probe_database if system else None,
+        open_data=outside.open_data if system or "memory" in may else None,
         # It is in the task's folder, where the service finds it when it starts.
         tell_quiet_hours=(lambda quiet: None) if "learning" in may else None,
-        alert=(lambda key, *_: run.published.append(f"alert {key}")) if "database.system" in may else None,
+        alert=(lambda key, *_: run.published.append(f"alert {key}")) if system else None,
+        powers=outside.powers,
+        maintain=outside.maintain if system else None,
+        session_keys=outside.session_keys if system else None,
+        default_timeout=outside.default_timeout,
     )

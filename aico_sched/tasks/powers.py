@@ -23,6 +23,10 @@ class DatabaseFailed(Exception):
     """The statement failed, or the database cannot be reached now."""
 
 
+class NoDatabase(DatabaseFailed):
+    """There is none yet, so it is no use to wait for it."""
+
+
 class TooMuchData(ValueError):
     """A query returns more than a task may have at once. Use LIMIT, or several queries."""
 

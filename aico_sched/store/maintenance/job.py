@@ -1,5 +1,6 @@
 """One run of maintenance: what is asked for, how far it is, what came of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +9,16 @@ Kind = Literal["vacuum", "check", "backup", "rekey"]
 
 REOPEN_AFTER: frozenset[str] = frozenset({"vacuum", "check", "rekey"})
 """Kinds that need the file for themselves until their end; a backup only while it is copied."""
+
+
+DEFAULT_THRESHOLD = 0.25
+"""The free share from which a vacuum rewrites the file, where nobody says another."""
+
+
+def in_small_steps(options: Mapping[str, Any], free: float) -> bool:
+    """Whether a vacuum with these options only cuts off what is free, `free` being that share of the file."""
+    mode = options.get("mode", "auto")
+    return bool(mode == "incremental" or (mode == "auto" and free < options.get("threshold", DEFAULT_THRESHOLD)))
 
 
 @dataclass(slots=True)

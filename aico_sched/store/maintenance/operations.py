@@ -13,12 +13,14 @@ import psutil
 from aico_sched.durable import copy_private, sync_file, sync_folder
 from aico_sched.store.errors import NoRoom, StoreCorrupt, StoreError
 from aico_sched.store.maintenance import swap
+from aico_sched.store.maintenance.job import in_small_steps
 from aico_sched.store.maintenance.raw import Raw, counts, findings, fold_log, opened
 
 Say = Callable[..., None]
 """Called as `say(phase, fraction=None, exclusive=True)`: how far it is, and whether the file is still needed alone."""
 
 ANALYSIS_LIMIT = 1_000
+_PAGES_A_STEP = 2_000
 _SPARE = 16 * 1024 * 1024
 
 
@@ -32,20 +34,17 @@ def figures(connection: Raw) -> dict[str, int]:
 
 
 def vacuum(path: Path, key: str, options: dict[str, Any], say: Say) -> dict[str, Any]:
-    """Rewrite the database without its holes, and refresh the planner's statistics. Raises `NoRoom` where disk or
-    memory would not do: it is rewritten in memory, because SQLite's temporary file would be plaintext."""
+    """Rewrite the database without its holes, or cut off what is free if `options` (`mode`, `threshold`) say so, and
+    refresh the planner's statistics. Raises `NoRoom` where disk or memory would not do."""
     started = perf_counter()
     with opened(path, key) as connection:
         fold_log(connection)
         before = figures(connection)
-        used = before["bytes"] - before["free_bytes"]
-        _require_disk(path.parent, 2 * used)
-        available = psutil.virtual_memory().available
-        if used + _SPARE > available:
-            raise NoRoom("memory", used + _SPARE, available, path.parent)
-        say("vacuum")
-        connection.run("PRAGMA auto_vacuum=INCREMENTAL")
-        connection.run("VACUUM")
+        steps = bool(options) and in_small_steps(options, before["free_bytes"] / max(1, before["bytes"]))
+        if steps:
+            _cut_off(connection, say)
+        else:
+            _rewrite(connection, path, before["bytes"] - before["free_bytes"], say)
         say("analyze", 0.8)
         connection.run(f"PRAGMA analysis_limit={ANALYSIS_LIMIT}")
         connection.run("PRAGMA optimize=0x10002")
@@ -53,12 +52,35 @@ def vacuum(path: Path, key: str, options: dict[str, Any], say: Say) -> dict[str,
         fold_log(connection)
         after = figures(connection)
     return {
-        "mode": "full",
+        "mode": "incremental" if steps else "full",
         "bytes_before": before["bytes"],
         "bytes_after": after["bytes"],
         "bytes_freed": before["bytes"] - after["bytes"],
         "seconds": perf_counter() - started,
     }
+
+
+def _rewrite(connection: Raw, path: Path, used: int, say: Say) -> None:
+    """In memory, because SQLite's temporary file would be plaintext."""
+    _require_disk(path.parent, 2 * used)
+    available = psutil.virtual_memory().available
+    if used + _SPARE > available:
+        raise NoRoom("memory", used + _SPARE, available, path.parent)
+    say("vacuum")
+    connection.run("PRAGMA auto_vacuum=INCREMENTAL")
+    connection.run("VACUUM")
+
+
+def _cut_off(connection: Raw, say: Say) -> None:
+    free = all_free = max(1, connection.value("PRAGMA freelist_count"))
+    while free:
+        say("vacuum", 0.8 * (1 - free / all_free))
+        connection.script(f"PRAGMA incremental_vacuum({_PAGES_A_STEP})")
+        left = connection.value("PRAGMA freelist_count")
+        if left >= free:
+            # A file that was made without auto_vacuum gives nothing back in this way.
+            return
+        free = left
 
 
 def check(path: Path, key: str, options: dict[str, Any], say: Say) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A bare connection of a worker: encrypted, exclusive in effect, and never a plaintext byte in a temporary file."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,16 @@ class Raw:
 
     def run(self, sql: str, parameters: Row = ()) -> list[Row]:
         """All rows of a statement."""
+        rows: list[Row] = self._translated(lambda: self._connection.execute(sql, parameters).fetchall() or [])
+        return rows
+
+    def script(self, sql: str) -> None:
+        """A statement whose rows nobody wants; some can be run only so."""
+        self._translated(lambda: self._connection.executescript(sql))
+
+    def _translated(self, work: Callable[[], Any]) -> Any:
         try:
-            return self._connection.execute(sql, parameters).fetchall() or []
+            return work()
         except ValueError as error:
             raise translate(error) from error
         except BaseException as error:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.context import TaskContext
+from aico_sched.tasks.powers import NoDatabase
 
 MEGABYTE = 1024 * 1024
 
@@ -33,6 +34,12 @@ class DatabaseVacuum(BaseTask):
 
     async def execute(self, context: TaskContext[Config]) -> TaskResult:
         """Commands wait while the file is read or rewritten. Cut short anywhere it has changed nothing."""
+        try:
+            return await self._work(context)
+        except NoDatabase as error:
+            return TaskResult.skip(str(error))
+
+    async def _work(self, context: TaskContext[Config]) -> TaskResult:
         config = context.config
         if config.dry_run:
             (row,) = await context.query(_PAGES)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from aico_sched.host import PsutilSampler
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.context import TaskContext
-from aico_sched.tasks.powers import NotPermitted
+from aico_sched.tasks.powers import NoDatabase, NotPermitted
 
 MEGABYTE = 1024 * 1024
 DAY = 86_400.0
@@ -141,6 +141,8 @@ async def _measured(
 ) -> Check:
     try:
         return await check(context)
+    except (NotPermitted, NoDatabase):
+        return {"measured": False}
     except Exception as error:
         return {"measured": True, "ok": False, "error": f"{type(error).__name__}: {error}"}
 
@@ -195,12 +197,9 @@ async def _database(context: TaskContext[HealthCheck.Config]) -> Check:
     if found is not None:
         return {"measured": True, "ok": True, **found}
     start = perf_counter()
-    try:
-        await context.execute(_WRITE, [context.execution_id])
-        written = perf_counter()
-        rows = await context.query(_READ)
-    except NotPermitted:
-        return {"measured": False}
+    await context.execute(_WRITE, [context.execution_id])
+    written = perf_counter()
+    rows = await context.query(_READ)
     same = bool(rows) and rows[0]["value"] == context.execution_id
     check: Check = {
         "measured": True,
@@ -213,20 +212,14 @@ async def _database(context: TaskContext[HealthCheck.Config]) -> Check:
 
 async def _database_read(context: TaskContext[HealthCheck.Config]) -> Check:
     start = perf_counter()
-    try:
-        await context.query(_READ)
-    except NotPermitted:
-        return {"measured": False}
+    await context.query(_READ)
     return {"measured": True, "ok": True, "read_seconds": perf_counter() - start}
 
 
 async def _stuck_executions(context: TaskContext[HealthCheck.Config]) -> Check:
     """Runs that go on longer than their timeout allows, and so long beyond it that nothing will end them."""
     now, grace = context.now(), context.config.stuck_after
-    try:
-        rows = await context.query(_RUNNING, [_stamp(now.timestamp() - grace)])
-    except NotPermitted:
-        return {"measured": False}
+    rows = await context.query(_RUNNING, [_stamp(now.timestamp() - grace)])
     latest, usual = now.timestamp() - grace, context.default_timeout
     stuck = [row for row in rows if _stamp(latest - float(row["timeout"] or usual)) > row["started_at"]]
     found: Check = {"measured": True, "ok": not stuck, "stuck": [row["execution_id"] for row in stuck[:20]]}
