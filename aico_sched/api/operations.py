@@ -13,7 +13,8 @@ from aico_sched.topics.errors import ErrorCode
 
 class Operation(NamedTuple):
     """`fixed` are fields the client cannot choose. `one` is the field of the result that is the answer; of a list
-    its first entry, whose absence is `missing`. `refuses` are codes besides those of every operation."""
+    its first entry, whose absence is `missing`; the path alone says which. `refuses` are codes besides those of every
+    operation."""
 
     method: str
     path: str

@@ -1,11 +1,13 @@
 """The fields of a command's payload, divided among path, query and body of a request. Nothing is declared anew."""
 
 import inspect
+import uuid
 from typing import Annotated, Any, Final, get_args, get_origin
 
 from fastapi import Body, Header, Path, Query
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, StringConstraints, create_model
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import SkipJsonSchema
 
 from aico_sched.api.operations import Operation
 from aico_sched.topics import limits
@@ -17,13 +19,14 @@ REST: Final = "rest"
 
 KEY: Final = "idempotency_key"
 
+_NAMESPACE: Final = uuid.UUID("6f0a1c0e-5d0b-4c43-9a39-6d3b1f1f3c55")
+
+# It may be absent, but there is no header that means null.
 IdempotencyKey = Annotated[
-    str | None,
+    Annotated[str, StringConstraints(min_length=16, max_length=limits.MAX_ID_CHARS, pattern=r"^[!-~]+$")]
+    | SkipJsonSchema[None],
     Header(
         alias="Idempotency-Key",
-        min_length=16,
-        max_length=limits.MAX_ID_CHARS,
-        pattern=r"^[!-~]+$",
         description="the same key again, within scheduler.message_id_retention, does nothing twice",
     ),
 ]
@@ -43,7 +46,7 @@ def signature_of(operation: Operation) -> inspect.Signature:
     rest = {
         name: field
         for name, field in command.payload.model_fields.items()
-        if name not in in_path and name not in operation.fixed
+        if name not in in_path and name not in operation.fixed and operation.one is None
     }
     kinds: dict[str, tuple[Any, Any]] = {
         name: (Annotated[_annotation(command.payload.model_fields[name]), Path()], inspect.Parameter.empty)
@@ -73,6 +76,16 @@ def payload_of(operation: Operation, given: dict[str, Any]) -> dict[str, Any]:
     named = {} if rest is None else rest.model_dump(mode="json", exclude_unset=True)
     in_path = {name: value for name, value in given.items() if name not in (REST, KEY)}
     return {**named, **in_path, **operation.fixed}
+
+
+def message_id_of(operation: Operation, given: dict[str, Any]) -> str | None:
+    """The id of the command for a request with an idempotency key. A key belongs to the method and address that it came
+    with: somewhere else it is another one, since what was answered here is no answer there."""
+    key = given.get(KEY)
+    if key is None:
+        return None
+    in_path = sorted((name, value) for name, value in given.items() if name not in (REST, KEY))
+    return str(uuid.uuid5(_NAMESPACE, repr((operation.method, operation.path, in_path, key))))
 
 
 def _annotation(field: FieldInfo) -> Any:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 
 from aico_sched.api.guard import LOOPBACK, Guard
 from aico_sched.api.operations import OPERATIONS, Operation
-from aico_sched.api.parameters import KEY, payload_of, signature_of
+from aico_sched.api.parameters import message_id_of, payload_of, signature_of
 from aico_sched.api.probes import add_probes
 from aico_sched.api.problems import documented
 from aico_sched.api.route import guarded
@@ -76,7 +76,8 @@ def _endpoint(operation: Operation, client: Callable[[], SchedulerClient]) -> En
     command = COMMANDS[operation.topic]
 
     async def endpoint(**given: Any) -> Response:
-        found = await client().request(operation.topic, payload_of(operation, given), message_id=given.get(KEY))
+        message_id = message_id_of(operation, given)
+        found = await client().request(operation.topic, payload_of(operation, given), message_id=message_id)
         answer = from_answer(operation.topic, command.result, found)
         if operation.one is not None:
             answer = _picked(operation, answer, given)

@@ -191,3 +191,12 @@ def test_every_code_has_a_status_and_every_command_a_route() -> None:
     offered = {topic for topic in COMMANDS if not topic.startswith(NOT_OVER_HTTP)}
     assert {operation.topic for operation in OPERATIONS} == offered
     assert all(re.fullmatch(r"(/[a-z-]+|/\{[a-z_]+\})+", operation.path) for operation in OPERATIONS)
+
+
+async def test_an_idempotency_key_is_another_one_at_another_address(web: Any) -> None:
+    key = {"Idempotency-Key": "0123456789abcdef-of-this-test"}
+    body = {"task_id": "user.a", "schedule": FAR, "task_class": "no.such"}
+    refused = await web.http.post("tasks", json=body, headers=key)
+    assert refused.json()["code"] == "unknown_task_class"
+    missing = await web.http.delete("tasks/user.a", headers=key)
+    assert (missing.status_code, missing.json()["code"]) == (404, "task_not_found")
