@@ -66,6 +66,9 @@ HELD_FOR = 10.0
 LEAST_HELD = 0.001
 """Seconds; a start whose patience is just over is looked at after it, not in the same instant again."""
 
+ELSEWHERE = ("process", "cluster")
+"""Environments whose code cannot hold this process up. A thread shares its interpreter."""
+
 TOO_LONG = "put off for longer than max_defer: "
 
 BREAKER_OPEN = "the event loop was blocked a moment ago and is given a rest (circuit breaker)"
@@ -419,7 +422,9 @@ class SchedulerActor(Actor):
             return reason
         # The last one: who passes it has used up a trial.
         critical = permissions.is_system(item.task_id)
-        return "" if self._breaker.admits(self.clock.monotonic(), critical=critical) else BREAKER_OPEN
+        on_loop = item.environment not in ELSEWHERE
+        passes = self._breaker.admits(self.clock.monotonic(), critical=critical, on_loop=on_loop)
+        return "" if passes else BREAKER_OPEN
 
     def _gate_of_quiet(self, task: DueTask) -> str:
         now = self.clock.now_us()

@@ -252,7 +252,7 @@ class StoreActor(ConfigChecks):
     @handles(names.TASK_CREATE, Request, gathered=True)
     def create(self, requests: list[Request]) -> None:
         """New tasks, written together."""
-        wanted = [request for request in requests if not self._turned_away(request)]
+        wanted = self._to_be_done(names.TASK_CREATE, requests)
         if wanted:
             self._begin()
             self._commands.create(wanted)
@@ -260,7 +260,8 @@ class StoreActor(ConfigChecks):
     @answers(*(TASK_CHANGES.keys() - {names.TASK_CREATE}), *RUN_CHANGES)
     def change(self, topic: str, request: Request) -> None:
         """Apply a command once, however often it arrives: a repeat gets the first answer."""
-        self._apply(topic, request)
+        if not self._waits_its_turn(topic, request):
+            self._apply(topic, request)
 
     def _apply(self, topic: str, request: Request) -> None:
         if not self._turned_away(request):

@@ -1,8 +1,9 @@
 """The part of the store actor that lets a class in the sandbox judge a configuration before a task gets it: the command
-waits, without holding up any other, while a child process loads the class and says what it thinks."""
+waits, while a child process loads the class and says what it thinks. It holds up no other command than later ones of
+its sender about the same task, which mean the task as this one leaves it."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
@@ -19,6 +20,9 @@ log = structlog.get_logger(__name__)
 MOST = 64
 """Commands that may wait for a verdict at one time."""
 
+MOST_BEHIND = 1_000
+"""Commands that may wait behind those."""
+
 Judge = Callable[[Any, dict[str, Any]], Awaitable[Verdict]]
 """Asks a class (`tasks.discovery.FoundClass`) about a configuration."""
 
@@ -28,6 +32,18 @@ class Judged(Protocol):
 
     def judged(self, key: str, verdict: Verdict) -> None:
         """Remember one."""
+
+
+class Waiting(NamedTuple):
+    """A command that waits for a verdict, its own or that of one before it."""
+
+    topic: str
+    request: Request
+
+    def is_about(self, request: Request) -> bool:
+        """Whether it is of the same sender, about the same task."""
+        mine = self.request
+        return (mine.source, mine.payload.get("task_id")) == (request.source, request.payload.get("task_id"))
 
 
 class ConfigChecks(Maintained):
@@ -49,7 +65,32 @@ class ConfigChecks(Maintained):
             message = f"{MOST} configurations are being checked already; try again later"
             self.refuse(request, CommandError(ErrorCode.UNAVAILABLE, message))
             return
-        self.effects.spawn(key, None, lambda: self._ask_class(topic, request, question))
+        self.effects.spawn(key, Waiting(topic, request), lambda: self._ask_class(topic, request, question))
+
+    def _waits_its_turn(self, topic: str, request: Request) -> bool:
+        """Whether the command is put behind an earlier one of its sender, which waits for a verdict about the same
+        task; or refused, where too many are."""
+        if not self.effects.children or _key(request) in self.effects.children:
+            return False
+        if not self._is_asked_about(request):
+            return False
+        key = _behind_key(request)
+        if key not in self.effects.children:
+            if sum(each.startswith(_BEHIND) for each in self.effects.children) >= MOST_BEHIND:
+                message = f"{MOST_BEHIND} commands wait for the configurations of their tasks to be checked; try again"
+                self.refuse(request, CommandError(ErrorCode.UNAVAILABLE, message))
+            else:
+                self.effects.remember(key, Waiting(topic, request))
+        return True
+
+    def _to_be_done(self, topic: str, requests: list[Request]) -> list[Request]:
+        """Those of a topic's commands that are to be carried out now; the others are answered, or wait their turn."""
+        return [each for each in requests if not self._waits_its_turn(topic, each) and not self._turned_away(each)]
+
+    def _is_asked_about(self, request: Request) -> bool:
+        """Whether a command of the same sender about the same task waits for a verdict."""
+        asking = (each.info for key, each in self.effects.children.items() if key.startswith(_PREFIX))
+        return any(waiting.is_about(request) for waiting in asking)
 
     async def _ask_class(self, topic: str, request: Request, question: Unjudged) -> None:
         """The child task."""
@@ -68,11 +109,25 @@ class ConfigChecks(Maintained):
         self.effects.release(_key(request))
         self._registry.judged(judged.key, Verdict(*judged.verdict))
         self._apply(judged.topic, request)
+        self._go_on_behind(request)
+
+    def _go_on_behind(self, request: Request) -> None:
+        """Carry out what waited behind a command, in order, until one of them has a question of its own."""
+        for key, child in list(self.effects.children.items()):
+            if key.startswith(_BEHIND) and child.info.is_about(request):
+                if self._is_asked_about(request):
+                    return
+                self.effects.release(key)
+                self._apply(child.info.topic, child.info.request)
 
 
-_PREFIX = "config/"
+_PREFIX, _BEHIND = "config/", "behind/"
 
 
 def _key(request: Request) -> str:
     """An id is its sender's own."""
     return f"{_PREFIX}{request.source}/{request.message_id}"
+
+
+def _behind_key(request: Request) -> str:
+    return f"{_BEHIND}{request.source}/{request.message_id}"

@@ -47,6 +47,13 @@ class Item(NamedTuple):
         return (self.task.options.get("max_instances") or 0) if self.task is not None else 0
 
     @property
+    def environment(self) -> str:
+        """Where it asks to run."""
+        if self.run is not None:
+            return self.run.environment
+        return (self.task.options.get("environment") or "auto") if self.task is not None else "auto"
+
+    @property
     def task_id(self) -> str:
         """Whose it is."""
         entry = self.task or self.run

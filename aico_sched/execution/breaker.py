@@ -16,8 +16,8 @@ State = Literal["closed", "open", "half_open"]
 @dataclass(frozen=True, slots=True)
 class BreakerRules:
     """It opens at `stalls` within `window` seconds, for `open_time` seconds. Half open, it lets `trials` starts pass,
-    those of critical tasks first: others wait `head_start` seconds for one. It closes `settle` seconds after the last
-    trial."""
+    those of critical tasks first: others wait `head_start` seconds for one; what runs in another process passes
+    besides. It closes `settle` seconds after the last trial."""
 
     stalls: int = 1
     window: float = 10.0
@@ -67,10 +67,13 @@ class Breaker:
             self._until = now + self._rules.open_time
         return True
 
-    def admits(self, now: float, *, critical: bool) -> bool:
-        """Whether one start may pass now; if so, it has passed."""
+    def admits(self, now: float, *, critical: bool, on_loop: bool = True) -> bool:
+        """Whether one start may pass now; if so, it has passed. One that is not for the loop is no trial: it says
+        nothing of how the loop bears it."""
         if self.state == "closed":
             return True
+        if not on_loop and self.state == "half_open":
+            return critical or self._critical_passed
         if self.state == "open" or self._left == 0 or not (critical or self._critical_passed):
             return False
         self._left -= 1
