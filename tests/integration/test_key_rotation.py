@@ -10,6 +10,7 @@ import pytest
 
 from aico_sched.client import SchedulerClient
 from aico_sched.client.errors import Refused
+from aico_sched.clock import Clock
 from aico_sched.security.database_key import key_from_file
 from aico_sched.security.keys import KeyRing
 from aico_sched.store.maintenance.operations import verify
@@ -29,8 +30,8 @@ def made_before(ring: KeyRing) -> None:
             path.write_text("".join(f"    created = {seconds}\n" if line == created else line for line in lines))
 
 
-async def started(start: Start, **own: Any) -> tuple[Any, KeyRing]:
-    run = await start(roles={"bob": "operator"}, tasks__maintenance={"key_rotation": own})
+async def started(start: Start, *, clock: Clock | None = None, **own: Any) -> tuple[Any, KeyRing]:
+    run = await start(clock=clock, roles={"bob": "operator"}, tasks__maintenance={"key_rotation": own})
     ring = KeyRing(run.settings.data_dir / "keys")
     made_before(ring)
     ring.reload()
