@@ -1,5 +1,5 @@
-"""The overlap of rotated keys to its end, in a running service whose clock is moved: the old key is accepted, then it is
-not, on a connection that stands already either, and everybody who reads the key folder goes on."""
+"""The overlap of rotated keys to its end, in a running service whose clock is moved: the old key is accepted, then it
+is not, on a connection that stands already either, and everybody who reads the key folder goes on."""
 
 import asyncio
 import json
