@@ -350,7 +350,7 @@ class BridgeActor(Actor):
             return
         self.figures["events"] += len(rows)
         for row in rows:
-            event = EventRecord(*row)
+            event = EventRecord._make(row)
             attributes = {"seq": str(event.seq)}
             if traces and event.message_id in traces:
                 attributes[ATTRIBUTE] = traces[event.message_id]

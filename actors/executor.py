@@ -181,7 +181,7 @@ class ExecutorActor(Actor):
     def start(self, batch: AttemptsStart) -> None:
         """Run these; what does not fit waits here, in order."""
         for row in batch.attempts:
-            start = AttemptStart(*row)
+            start = AttemptStart._make(row)
             if self._active < self._limit and not self._waiting:
                 self._spawn(start)
             else:
@@ -258,7 +258,7 @@ class ExecutorActor(Actor):
     def done(self, batch: AttemptsEnded) -> None:
         """Attempts have ended, or were given up."""
         for row in batch.ends:
-            self._has_ended(AttemptEnd(*row))
+            self._has_ended(AttemptEnd._make(row))
 
     @classmethod
     def given_up(cls, topic: str, message: Any) -> list[tuple[str, tuple[Any, ...]]]:

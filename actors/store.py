@@ -65,6 +65,8 @@ class StoreActor(ConfigChecks):
     """Applies commands, claims slots, records attempts, and hands out what others must know after each commit."""
 
     name = "store"
+    # In a burst what is due starts before what has ended is written down.
+    urgent = frozenset((names.SLOTS_CLAIM,))
     _registry: Registry
 
     def __init__(
@@ -336,7 +338,7 @@ class StoreActor(ConfigChecks):
         """Claim due slots and waiting runs, and start them once that is durable."""
         self._begin()
         before = len(self._unit.said.starts)
-        started = self._bulk_claim.claim([Slot(*slot) for slot in claim.slots])
+        started = self._bulk_claim.claim([Slot._make(slot) for slot in claim.slots])
         started += sum(self._executions.start_waiting(execution_id) for execution_id in claim.runs)
         self.figures["claimed"] += started
         places = Counter(key for start in self._unit.said.starts[before:] for key in start.places or ())
@@ -353,7 +355,7 @@ class StoreActor(ConfigChecks):
     def ended(self, ended: AttemptsEnded) -> None:
         """Record how attempts ended."""
         self._begin()
-        self._bulk_end.ended([AttemptEnd(*end) for end in ended.ends])
+        self._bulk_end.ended([AttemptEnd._make(end) for end in ended.ends])
 
     @handles(names.ATTEMPT_PROGRESS, AttemptProgress)
     def progressed(self, progress: AttemptProgress) -> None:

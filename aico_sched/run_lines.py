@@ -71,8 +71,10 @@ class RunLog:
 
     def plain(self) -> dict[str, Any] | None:
         """As `topics.views.AttemptLogs`; None where nothing was logged."""
+        if not self.total:
+            return None
         lines, total = self.news(0)
-        return {"lines": lines, "dropped": total - len(lines)} if total else None
+        return {"lines": lines, "dropped": total - len(lines)}
 
     def _append(self, line: Line) -> None:
         if self._lines is None:

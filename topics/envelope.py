@@ -101,14 +101,27 @@ def new_envelope(
 
 def encode(envelope: Envelope) -> bytes:
     """The body frame of `envelope`. Raises TypeError or OverflowError for a payload msgpack cannot carry."""
-    body: bytes = msgpack.packb(envelope._asdict())
+    body: bytes = msgpack.packb(_as_map(envelope, envelope.payload))
     return body
+
+
+def _as_map(envelope: Envelope, payload: dict[str, Any] | None) -> dict[str, Any]:
+    """Written out, as this is done for every message that leaves: `_asdict` takes three times as long."""
+    return {
+        "message_id": envelope.message_id,
+        "timestamp": envelope.timestamp,
+        "source": envelope.source,
+        "message_type": envelope.message_type,
+        "version": envelope.version,
+        "attributes": envelope.attributes,
+        "payload": payload,
+    }
 
 
 def encode_packed(envelope: Envelope, payload: bytes) -> bytes:
     """The body frame of `envelope` with `payload`, packed already, in place of its own: what is stored or passed on
     as msgpack need not be unpacked to be sent."""
-    head: bytes = msgpack.packb({**envelope._asdict(), "payload": None})
+    head: bytes = msgpack.packb(_as_map(envelope, None))
     # The payload comes last, and nothing is one byte.
     return head[:-1] + payload
 

@@ -265,7 +265,8 @@ def _json(result: TaskResult) -> str:
         text = compact(body)
         size = len(text.encode())
         if size <= limits.MAX_RESULT_BYTES:
-            check_portable(decoded(text), limits.LISTED_LEVELS)
+            if result.data:
+                check_portable(decoded(text), limits.LISTED_LEVELS)
             return text
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         return compact({"message": message[:1_000], "data": {}, "unprintable": tail(str(error))})

@@ -74,7 +74,8 @@ class Job:
             scheduled_for_us=start.scheduled_for_us,
             trigger=start.trigger,
             config=bind_config(task_class, start.config),
-            data_dir=self.data_dir / start.task_id,
+            # A text: few tasks ask for their folder, and to make a path takes as long as to read the configuration.
+            data_dir=f"{self.data_dir}/{start.task_id}",
             ports=self.ports,
             cause=start.cause,
         )

@@ -37,6 +37,9 @@ END_TIMEOUT = 10.0
 """Seconds for an instance to release what it holds, and for cancelled child tasks to end."""
 
 
+URGENT_TURNS = 16
+"""Turns of urgent messages alone, one after the other, after which the others have theirs."""
+
 ASIDE_LIMIT = 10_000
 """Messages that may wait for an actor's sieve to go; beyond it they stay in the mailbox, all of them."""
 
@@ -78,6 +81,7 @@ class Cell:
         self._pending: deque[tuple[str, bytes]] = deque()
         self._aside: deque[tuple[str, bytes]] = deque()
         self._suspects = Suspects()
+        self._urgent_turns = 0
         self._stopping = self._was_ready = self._hastened = False
         self.ready = asyncio.Event()
         self.figures = {
@@ -249,6 +253,19 @@ class Cell:
                     self._effects.post(*follow_up)
         self._router.settle(len(aside))
 
+    def _urgent_first(self) -> int:
+        """Move urgent messages to the front; returns how many are to have this turn for themselves, 0 if none."""
+        urgent = self.kind.urgent
+        if not urgent or self._suspects.left or len(self._pending) < 2:
+            return 0
+        first = [message for message in self._pending if message[0] in urgent]
+        if not first or len(first) == len(self._pending) or self._urgent_turns >= URGENT_TURNS:
+            self._urgent_turns = 0
+            return 0
+        self._urgent_turns += 1
+        self._pending = deque([*first, *(message for message in self._pending if message[0] not in urgent)])
+        return len(first)
+
     def _drain(self) -> bool:
         """Move what is in the mailbox into `_pending`; returns whether there may be more."""
         if len(self._aside) >= ASIDE_LIMIT:
@@ -263,9 +280,10 @@ class Cell:
     def _turn(self, actor: Actor) -> bool:
         """Handle a batch; returns whether the actor has more input right away."""
         started = perf_counter()
+        first = 0 if actor.holding() else self._urgent_first()
         pending = [] if actor.holding() else list(self._pending)
         alone = bool(self._suspects.left and pending)
-        batch = pending[: 1 if alone else None]
+        batch = pending[: 1 if alone else first or None]
         begun = done = 0
         more = False
         try:

@@ -82,6 +82,7 @@ def read_rfc3339(text: str) -> int:
     return (delta.days * 86_400 + delta.seconds) * SECOND + delta.microseconds
 
 
+@lru_cache(maxsize=256)
 def format_rfc3339(us: int) -> str:
     """Write us as `YYYY-MM-DDTHH:MM:SS.ffffffZ`: fixed width, so text order is time order.
 

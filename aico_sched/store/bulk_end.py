@@ -108,7 +108,7 @@ class BulkEnd:
             key = end.execution_id
             attempts[key] = (key, end.attempt, end.outcome, *times, None, None, None, usage, logs)
         found = {row[0]: row[1:] for row in self._database.run("finish_executions", (compact_plain(moves),))}
-        self._database.run_many("insert_attempt", [row for key, row in attempts.items() if key in found])
+        self._database.insert("insert_attempt", [row for key, row in attempts.items() if key in found])
         for end in ends:
             if end.execution_id in found:
                 self._unit.traced(end.traceparent)

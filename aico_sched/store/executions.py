@@ -209,7 +209,9 @@ class Executions:
             "trigger": trigger,
             "scheduled_for": scheduled_for,
         }
-        body.update((name, value) for name, value in more.items() if value is not None)
+        for name, value in more.items():
+            if value is not None:
+                body[name] = value
         self._unit.execution_event(topic, body)
 
     def cancel_all(self, active: list[tuple[Any, ...]], reason: str) -> None:

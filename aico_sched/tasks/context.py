@@ -85,7 +85,7 @@ class TaskContext(Generic[ConfigT]):
         scheduled_for_us: int,
         trigger: str,
         config: ConfigT,
-        data_dir: Path,
+        data_dir: Path | str,
         ports: Ports,
         cause: dict[str, Any] | None = None,
     ) -> None:
@@ -118,10 +118,11 @@ class TaskContext(Generic[ConfigT]):
 
         Raises OSError if something else, a symbolic link included, stands in its place.
         """
-        if self._folder.is_symlink():
-            raise NotADirectoryError(f"{self._folder} is a symbolic link")
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return self._folder
+        folder = Path(self._folder)
+        if folder.is_symlink():
+            raise NotADirectoryError(f"{folder} is a symbolic link")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
 
     @property
     def log(self) -> FilteringBoundLogger:

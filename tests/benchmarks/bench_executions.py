@@ -2,8 +2,8 @@
 
 Run `python tests/benchmarks/bench_executions.py [--quick] [--json] [--rounds N]`.
 
-- burst: 1,000 and 10,000 tasks due at one instant, with a concurrency limit that does not bind. The start delay is
-  the moment the task's code began minus the moment it was due, as the events tell, which a third process reads.
+- burst: 1,000 and 10,000 daily tasks due at one instant, with a concurrency limit that does not bind. The start delay
+  is the moment the task's code began minus the moment it was due, as the events tell, which a third process reads.
 - end to end: executions of the burst divided by the time from due to the last `succeeded` event read.
 - uncrowded: 20 runs a second, one at a time.
 """
@@ -40,7 +40,7 @@ from harness import (
 from aico_sched.client import SchedulerClient
 from aico_sched.topics import names
 
-AT, EVERY = "bench.at", "bench.every"
+DAILY, EVERY = "bench.daily", "bench.every"
 """Not `user.*` or `custom.*`: those run in a process of their own, and it is the scheduler that is measured."""
 
 LEAD = 10.0
@@ -56,7 +56,7 @@ RUNNERS = 20
 async def make_template(data_dir: Path) -> None:
     """A database that holds one task of each kind, not due for a long time."""
     async with SchedulerClient.discover(data_dir) as client:
-        await client.create(AT, f"at:{rfc3339(tomorrow())}", task_class="demo.echo")
+        await client.create(DAILY, "interval:86400", task_class="demo.echo", start_at=tomorrow())
         await client.create(EVERY, "interval:1", task_class="demo.echo", start_at=tomorrow())
 
 
@@ -68,14 +68,15 @@ def delay(event: dict[str, Any]) -> float:
 
 def of(topic: str, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The events of one topic about the copies."""
-    return [event for event in events if event["topic"] == topic and event["task_id"].startswith((AT, EVERY))]
+    return [event for event in events if event["topic"] == topic and event["task_id"].startswith((DAILY, EVERY))]
 
 
 def burst(template: Path, count: int, data_dir: Path) -> list[Measure]:
     """`count` tasks, due at one instant."""
     shutil.copytree(template, data_dir)
     due = datetime.now(UTC) + timedelta(seconds=LEAD + count / 5_000)
-    fill(data_dir, AT, count, lambda number: {"schedule": f"at:{rfc3339(due)}", **due_at(due)})
+    columns = {"anchor": rfc3339(due - timedelta(days=1)), "options": "{}", **due_at(due)}
+    fill(data_dir, DAILY, count, lambda number: columns)
     with Service(data_dir) as service, Listener(data_dir, names.EXECUTION_EVENTS) as listener:
         if datetime.now(UTC) > due:
             raise RuntimeError("the machine is too slow: the instant passed before the service was there")

@@ -1,0 +1,70 @@
+"""Messages that others need not wait for."""
+
+from typing import Any
+
+from aico_sched.runtime import cell
+from aico_sched.runtime.actor import Actor, handles
+from tests.support.actors import Note
+
+
+class Hurried(Actor):
+    name = "hurried"
+    urgent = frozenset(("now",))
+    seen: list[tuple[str, int]]
+    turns: list[int]
+
+    def begin_turn(self) -> None:
+        Hurried.turns.append(0)
+
+    @handles("now", Note)
+    def now(self, note: Note) -> None:
+        self._handled("now", note.value)
+
+    @handles("later", Note)
+    def later(self, note: Note) -> None:
+        self._handled("later", note.value)
+
+    def _handled(self, topic: str, value: int) -> None:
+        self.turns[-1] += 1
+        self.effects.call(Hurried.seen.append, (topic, value))
+
+
+async def begun(make_bench: Any, **policy: Any) -> Any:
+    Hurried.seen, Hurried.turns = [], []
+    bench = make_bench(**policy)
+    await bench.start(Hurried)
+    return bench
+
+
+async def test_urgent_messages_go_first_in_a_turn_of_their_own_and_in_their_order(make_bench: Any) -> None:
+    bench = await begun(make_bench)
+    for value in range(3):
+        bench.send("later", value)
+        bench.send("now", value)
+    await bench.quiet()
+    assert Hurried.seen == [*(("now", value) for value in range(3)), *(("later", value) for value in range(3))]
+    assert [turn for turn in Hurried.turns if turn] == [3, 3]
+
+
+class Flooded(Hurried):
+    """Each urgent message brings another one."""
+
+    name = "flooded"
+    left = 100
+
+    @handles("now", Note)
+    def now(self, note: Note) -> None:
+        self._handled("now", note.value)
+        if note.value < self.left:
+            self.send("now", Note(note.value + 1))
+
+
+async def test_a_flood_of_urgent_messages_does_not_keep_the_others_from_their_turn(make_bench: Any) -> None:
+    Flooded.seen, Flooded.turns = Hurried.seen, Hurried.turns = [], []
+    bench = make_bench()
+    await bench.start(Flooded)
+    bench.send("later", 0)
+    bench.send("now", 0)
+    await bench.quiet()
+    assert Hurried.seen.index(("later", 0)) <= cell.URGENT_TURNS
+    assert len(Hurried.seen) == 102
