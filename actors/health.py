@@ -8,6 +8,7 @@ from aico_sched.clock import Clock, Flexible
 from aico_sched.figures import lately, observe, raised, within_window
 from aico_sched.health import Thresholds, constraint, judge, not_idle
 from aico_sched.host import HostSampler
+from aico_sched.load_history import LoadHistory
 from aico_sched.loop_lag import LoopLag
 from aico_sched.rolling import Rolling
 from aico_sched.runtime.actor import Actor, answers, handles
@@ -82,6 +83,7 @@ class HealthActor(Actor):
         self._look_interval = window / LOOKS_IN_WINDOW
         self._next_look = self._started + self._look_interval
         self._rolling = Rolling(window, self._look_interval, self._started)
+        self._history = LoadHistory()
         self._peaks: dict[str, float] | None = None
         self._peaks_kept: dict[str, float] = {}
         self._next_keep = self._started + PEAKS_INTERVAL
@@ -210,6 +212,11 @@ class HealthActor(Actor):
         self._asked[self._ask_id] = _Asked(request, topic, {}, self.clock.monotonic() + REPORT_DEADLINE)
         self.send(names.REPORT_ASK, AskReport(self._ask_id))
 
+    @answers(names.STATS_HISTORY)
+    def history(self, topic: str, request: Request) -> dict[str, Any]:
+        """The load of the last hour."""
+        return self._history.view()
+
     @handles(names.STORE_STATE, StoreState)
     def store_state(self, state: StoreState) -> None:
         """What keeps the store from its usual work. While it holds its messages back, it cannot report either."""
@@ -235,6 +242,7 @@ class HealthActor(Actor):
         asked = self._asked.pop(ask_id)
         now = self.clock.monotonic()
         observe(self._rolling, now, asked.reports)
+        self._history.observe(now, self.clock.now_us(), asked.reports)
         if self._peaks is not None:
             self._peaks = raised(self._peaks, self._rolling, now)
         if asked.request is None:

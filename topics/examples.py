@@ -46,6 +46,7 @@ COMMAND_EXAMPLES: dict[str, dict[str, Any]] = {
     names.STORE_BACKUP: {"file": "/var/backups/aico-sched/2026-01-01.db"},
     names.STORE_REKEY: {},
     names.STATS: {},
+    names.STATS_HISTORY: {},
     names.HEALTH: {},
     names.TASK_DELETE: {"task_id": TASK},
 }

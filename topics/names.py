@@ -35,6 +35,7 @@ STORE_CHECK: Final = "scheduler.store.check"
 STORE_BACKUP: Final = "scheduler.store.backup"
 STORE_REKEY: Final = "scheduler.store.rekey"
 STATS: Final = "scheduler.stats"
+STATS_HISTORY: Final = "scheduler.stats.history"
 HEALTH: Final = "scheduler.health"
 
 REPLY: Final = "scheduler.reply."

@@ -55,6 +55,7 @@ COMMANDS: dict[str, Command] = {
         Command(names.STORE_BACKUP, commands.StoreBackup, views.BackupView, True),
         Command(names.STORE_REKEY, commands.Empty, views.RekeyView, True),
         Command(names.STATS, commands.Empty, views.StatsView, False),
+        Command(names.STATS_HISTORY, commands.Empty, views.HistoryView, False),
         Command(names.HEALTH, commands.Empty, views.HealthView, False),
     )
 }

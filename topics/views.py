@@ -215,6 +215,26 @@ class StatsView(Payload):
     host: dict[str, Any]
 
 
+class LoadSample(Payload):
+    """How busy the machine and the service were at one moment. Percentages are 0 to 100; `due` is what waits for a
+    place."""
+
+    at: str
+    cpu_percent: float
+    memory_percent: float
+    loop_lag_ms: float
+    running: int
+    due: int
+    ended_per_second: float = Field(description="runs that ended since the sample before")
+
+
+class HistoryView(Payload):
+    """`scheduler.stats.history`: the last hour, as far as this start of the service reaches back; the oldest first."""
+
+    interval_seconds: float
+    samples: list[LoadSample]
+
+
 class HealthView(Payload):
     status: Literal["healthy", "degraded", "critical"]
     live: bool

@@ -37,6 +37,7 @@ _DEAD = "/dead-letters/{execution_id}"
 OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/status", names.HEALTH, "How the service is", "service"),
     Operation("GET", "/stats", names.STATS, "Counters and gauges", "service"),
+    Operation("GET", "/stats/history", names.STATS_HISTORY, "The load of the last hour", "service"),
     Operation("GET", "/registry", names.REGISTRY_LIST, "The task classes there are", "service"),
     Operation("POST", "/registry/reload", names.REGISTRY_RELOAD, "Look for task classes anew", "service"),
     Operation("GET", "/explain", names.SCHEDULE_EXPLAIN, "What a schedule means and when it fires", "service"),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from aico_sched.cli.errors import Failure
-from aico_sched.cli.output import pairs, seconds, short
+from aico_sched.cli.output import local_time, pairs, seconds, short
 from aico_sched.cli.session import Connect, DataDir, KeyName, Session, offline, online
 from aico_sched.cli.watching import show_event
 from aico_sched.topics import names
@@ -119,8 +119,14 @@ async def health(on: Session) -> None:
 
 
 @online(app)
-async def stats(on: Session) -> None:
+async def stats(
+    on: Session,
+    history: Annotated[bool, typer.Option("--history", help="The load of the last hour instead.")] = False,
+) -> None:
     """Show counters and gauges of the service."""
+    if history:
+        await _show_history(on)
+        return
     found = await on.request(names.STATS)
     if on.out.as_json:
         on.out.json(found)
@@ -135,6 +141,27 @@ async def stats(on: Session) -> None:
     on.out.line("")
     rows = ((name, *(cache.get(key) for key in ("size", "hits", "misses"))) for name, cache in found["caches"].items())
     on.out.table(("CACHE", "ENTRIES", "HITS", "MISSES"), rows, "No caches.")
+
+
+async def _show_history(on: Session) -> None:
+    found = await on.request(names.STATS_HISTORY)
+    if on.out.as_json:
+        on.out.json(found)
+        return
+    columns = ("AT", "CPU", "MEMORY", "LAG", "RUNNING", "DUE", "ENDED")
+    rows = (
+        (
+            local_time(each["at"]),
+            f"{each['cpu_percent']:.0f} %",
+            f"{each['memory_percent']:.0f} %",
+            f"{each['loop_lag_ms']:.1f} ms",
+            each["running"],
+            each["due"],
+            f"{each['ended_per_second']:.2f}/s",
+        )
+        for each in found["samples"]
+    )
+    on.out.table(columns, rows, "No samples yet.")
 
 
 def _flat(values: dict[str, Any], above: str = "") -> list[tuple[str, str | None]]:

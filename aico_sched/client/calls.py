@@ -278,6 +278,11 @@ def stats() -> Call[views.StatsView]:
     return _call(names.STATS, views.StatsView, {})
 
 
+def stats_history() -> Call[views.HistoryView]:
+    """The load of the last hour, a sample every 15 seconds."""
+    return _call(names.STATS_HISTORY, views.HistoryView, {})
+
+
 def health() -> Call[views.HealthView]:
     """Whether the service is well, and why not."""
     return _call(names.HEALTH, views.HealthView, {})

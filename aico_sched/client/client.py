@@ -203,6 +203,7 @@ class SchedulerClient:
     store_backup = _Command(calls.store_backup)
     store_rekey = _Command(calls.store_rekey)
     stats = _Command(calls.stats)
+    stats_history = _Command(calls.stats_history)
     health = _Command(calls.health)
 
     # Events.

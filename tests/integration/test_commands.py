@@ -117,6 +117,7 @@ CASES = {
     names.STORE_BACKUP: Case(a_file),
     names.STORE_REKEY: Case(nothing),
     names.STATS: Case(nothing),
+    names.STATS_HISTORY: Case(nothing),
     names.HEALTH: Case(nothing),
 }
 

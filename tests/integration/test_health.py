@@ -108,3 +108,13 @@ async def test_the_figures_of_a_service_are_openmetrics(simulate: Simulate) -> N
         families = {family.name: family for family in parsed(text.decode())}
         assert families["aico_sched_failures"].samples[0].value == 2
         assert len(families) > 30
+
+
+async def test_the_load_of_the_last_hour_is_there_for_who_comes_later(simulate: Simulate) -> None:
+    async with simulate(**SOON) as simulation:
+        await simulation.client.create("user.often", "interval:5", task_class="demo.echo")
+        await simulation.clock.advance(600)
+        samples = (await simulation.client.stats_history()).samples
+        assert 30 <= len(samples) <= 42
+        assert samples[-1].ended_per_second > 0.1
+        assert samples[0].at < samples[-1].at

@@ -1,4 +1,4 @@
-// How the service and its machine are, now and over the last minutes.
+// How the service and its machine are, now and over the last hour.
 
 import { badge, button, h, notice, replace, svg } from "./dom.js";
 import { kindOf, span } from "./format.js";
@@ -10,7 +10,9 @@ const HEIGHT = 64;
 function chart(title, unit, pick, least = 1, digits = 0) {
   const values = store.samples.map(pick);
   const top = Math.max(least, ...values);
-  const x = (n) => (values.length < 2 ? WIDTH : (n / (values.length - 1)) * WIDTH);
+  const first = store.samples[0]?.at ?? 0;
+  const passed = (store.samples.at(-1)?.at ?? 0) - first;
+  const x = (n) => (passed > 0 ? ((store.samples[n].at - first) / passed) * WIDTH : WIDTH);
   const y = (value) => HEIGHT - 2 - (value / top) * (HEIGHT - 6);
   const points = values.map((value, n) => `${x(n).toFixed(1)},${y(value).toFixed(1)}`);
   const now = values.at(-1) ?? 0;
@@ -32,7 +34,7 @@ function chart(title, unit, pick, least = 1, digits = 0) {
         svg("polygon", { class: "area", points: `0,${HEIGHT - 2} ${points.join(" ")} ${WIDTH},${HEIGHT - 2}` }),
       points.length > 1 && svg("polyline", { class: "curve", points: points.join(" ") }),
     ),
-    h("span", { class: "muted small-text" }, `up to ${top.toFixed(digits)}${unit}`),
+    h("span", { class: "muted small-text" }, `up to ${top.toFixed(digits)}${unit}`, passed >= 60_000 && `, ${span(passed / 1000)}`),
   );
 }
 

@@ -5,7 +5,7 @@ import { RUNNING } from "./format.js";
 
 const PAGE = 1000;
 const MOST_RUNS = 5000;
-const SAMPLES = 240;
+const SAMPLES_MS = 3_600_000;
 const LINES = 100;
 const MOST_LOGGING = 200;
 
@@ -83,7 +83,7 @@ export async function loadAll() {
       loadTasks(),
       loadRuns(),
       loadDead(),
-      sample(),
+      loadSamples().then(sample),
       get("/registry").then((found) => {
         store.classes = found.classes;
       }),
@@ -96,13 +96,26 @@ export async function loadAll() {
   changed();
 }
 
-// Load and throughput, as long as the page is open.
+// Load and throughput of the last hour: what the service has of it, then what the page sees itself.
+async function loadSamples() {
+  const { samples } = await get("/stats/history");
+  store.samples = samples.map((each) => ({
+    at: Date.parse(each.at),
+    cpu: each.cpu_percent,
+    memory: each.memory_percent,
+    lag: each.loop_lag_ms,
+    running: each.running,
+    waiting: each.due,
+    rate: each.ended_per_second,
+  }));
+}
+
 export async function sample() {
   const [stats, health] = await Promise.all([get("/stats"), get("/status")]);
   const ended = stats.executions.ended ?? 0;
   const before = store.samples.at(-1);
   const now = Date.now();
-  const passed = before ? (now - before.at) / 1000 : 0;
+  const passed = before?.ended !== undefined ? (now - before.at) / 1000 : 0;
   store.samples.push({
     at: now,
     ended,
@@ -111,9 +124,9 @@ export async function sample() {
     lag: (stats.host.loop_lag ?? 0) * 1000,
     running: stats.executions.running ?? 0,
     waiting: stats.actors.scheduler?.ready ?? 0,
-    rate: passed > 0 ? Math.max(0, ended - before.ended) / passed : 0,
+    rate: passed > 0 ? Math.max(0, ended - before.ended) / passed : (before?.rate ?? 0),
   });
-  if (store.samples.length > SAMPLES) store.samples.shift();
+  while (store.samples[0].at < now - SAMPLES_MS) store.samples.shift();
   Object.assign(store, { stats, health });
   changed();
 }

@@ -12,6 +12,7 @@ from playwright.async_api import expect
 from aico_sched.api.server import bound, serving
 from aico_sched.api.tokens import api_token, token_file
 from aico_sched.client import SchedulerClient
+from aico_sched.load_history import LoadHistory
 from tests.integration.api.browser import Dashboard, browsing, dashboard
 from tests.integration.support.tasks import Gate
 
@@ -256,3 +257,25 @@ async def test_it_fits_light_and_dark_and_narrow(web: Any, browser: str) -> None
                 wide = await seen.page.evaluate("document.documentElement.scrollWidth")
                 assert wide <= width, f"{view} is {wide} wide"
             assert seen.problems == []
+
+
+async def test_the_charts_reach_back_to_before_the_page_was_opened(
+    web: Any, seen: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = [
+        {"at": f"2026-01-01T00:{minute:02}:00.000000Z", "cpu_percent": 90.0, "memory_percent": 1.0, "loop_lag_ms": 1.0,
+         "running": minute, "due": 0, "ended_per_second": 7.0}
+        for minute in range(30)
+    ]  # fmt: skip
+    monkeypatch.setattr(LoadHistory, "view", lambda self: {"interval_seconds": 60.0, "samples": before})
+    shift = (
+        "const old = Date.parse; Date.parse = (text) => old(text.replace(/^2026-01-01T00:(..)/, (_, m) => "
+        "new Date(Date.now() - (31 - m) * 60000).toISOString().slice(0, 16)));"
+    )
+    await seen.page.add_init_script(shift)
+    await seen.open(web, "health")
+    chart = seen.page.locator("figure.chart", has_text="Running")
+    await expect(chart).to_contain_text("up to 29")
+    await expect(chart).to_contain_text(re.compile("3[01] min"))
+    assert len((await chart.locator("polyline").get_attribute("points") or "").split()) >= 30
+    assert seen.problems == []

@@ -19,6 +19,7 @@ READS = {
     names.REGISTRY_LIST,
     names.EVENT_LIST,
     names.STATS,
+    names.STATS_HISTORY,
     names.HEALTH,
 }
 MAY_COMMAND = {

@@ -170,6 +170,16 @@ def test_health_is_an_exit_code_too(status: str, code: int, aico: Any, service: 
     assert (result.exit_code, json.loads(result.stdout)) == (code, found)
 
 
+def test_the_load_of_the_last_hour_is_a_table(aico: Any, service: Any) -> None:
+    sample = {"at": "2026-01-01T00:00:15Z", "cpu_percent": 12.4, "memory_percent": 40.0, "loop_lag_ms": 1.25,
+              "running": 2, "due": 3, "ended_per_second": 0.5}  # fmt: skip
+    service.answers[names.STATS_HISTORY] = found = {"interval_seconds": 15.0, "samples": [sample]}
+    text = aico("stats", "--history").stdout
+    assert text.splitlines()[1].split("  ")[0] == "2026-01-01 00:00:15"
+    assert "12 %    40 %    1.2 ms  2        3    0.50/s" in text
+    assert json.loads(aico("stats", "--history", "--json").stdout) == found
+
+
 def test_stats_are_shown_by_group(aico: Any, service: Any) -> None:
     found = {
         "uptime_seconds": 125.0,

@@ -36,6 +36,7 @@ METHODS = {
     "store_backup": lambda: calls.store_backup("/tmp/x.backup"),
     "store_rekey": calls.store_rekey,
     "stats": calls.stats,
+    "stats_history": calls.stats_history,
     "health": calls.health,
 }
 
