@@ -14,6 +14,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 from aico_sched.clock import Clock
 from aico_sched.tasks.run_log import line_of
+from aico_sched.tracing import log_fields
 
 LIMIT: Final = 1_000
 """Lines that may wait for the bus; what comes beyond is dropped and counted."""
@@ -70,7 +71,7 @@ class LogTopic:
         if not _below(module, _SILENT) and (
             _below(module, ("aico_sched",)) or "execution_id" in entry or "execution_id" in context
         ):
-            self._take(self._row(level, {**context, **entry}, module, frame))
+            self._take(self._row(level, {**log_fields(), **context, **entry}, module, frame))
         return entry
 
     def _row(self, level: str, entry: EventDict, module: str, frame: FrameType | None) -> dict[str, Any]:
@@ -91,7 +92,7 @@ class LogTopic:
             "session_id": None,
             "trace_id": trace_id if isinstance(trace_id, str) else None,
             "extra": {
-                **line["fields"],
+                **{name: value for name, value in line["fields"].items() if name != "trace_id"},
                 **{name: value for name, value in about.items() if isinstance(value, str | int)},
             },
         }

@@ -6,6 +6,9 @@ import traceback
 from typing import Literal
 
 import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+from aico_sched.tracing import log_fields
 
 
 def configure_logging(level: str, form: Literal["auto", "console", "json"]) -> None:
@@ -19,6 +22,7 @@ def configure_logging(level: str, form: Literal["auto", "console", "json"]) -> N
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            traced,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if console else [structlog.processors.format_exc_info]),
@@ -28,6 +32,13 @@ def configure_logging(level: str, form: Literal["auto", "console", "json"]) -> N
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def traced(_: WrappedLogger, level: str, entry: EventDict) -> EventDict:
+    """A processor of structlog's: the trace that a line belongs to. A program with a set-up of its own may add it."""
+    for name, value in log_fields().items():
+        entry.setdefault(name, value)
+    return entry
 
 
 def described(error: BaseException) -> dict[str, str]:

@@ -28,6 +28,21 @@ def readable(text: str | None) -> str:
     return text if text is not None and _TRACEPARENT.fullmatch(text) else ""
 
 
+def log_fields(traceparent: str = "") -> dict[str, str]:
+    """`trace_id` and `span_id` for a line of a log: of `traceparent`, else of what the program traces now. Empty where
+    nothing is traced, at the cost of a look into a dict."""
+    if traceparent:
+        _, trace_id, span_id, _ = traceparent.split("-")
+        return {"trace_id": trace_id, "span_id": span_id}
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return {}
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return {}
+    return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+
+
 class Span:
     """What is traced now. `traceparent` is what follows from it is told; empty where nothing is traced."""
 
@@ -53,10 +68,12 @@ class Tracing:
         *,
         links: Sequence[str] = (),
         kind: Kind = "internal",
+        expected: type[Exception] | None = None,
         **attributes: str | int | float | bool,
     ) -> AbstractContextManager[Span]:
         """A span for the length of a block, below `parent`, or the first of a trace. It is the current one for code
-        in the block, so that what that traces by itself comes below it. What the block raises marks it as failed."""
+        in the block, so that what that traces by itself comes below it. What the block raises marks it as failed,
+        unless it is `expected`: then the work is only postponed."""
         return _NOTHING
 
 
@@ -84,14 +101,21 @@ class OpenTelemetry(Tracing):
         *,
         links: Sequence[str] = (),
         kind: Kind = "internal",
+        expected: type[Exception] | None = None,
         **attributes: str | int | float | bool,
     ) -> AbstractContextManager[Span]:
         """See `Tracing.span`."""
-        return self._span(name, parent, links, kind, attributes)
+        return self._span(name, parent, links, kind, expected, attributes)
 
     @contextmanager
     def _span(
-        self, name: str, parent: str, links: Sequence[str], kind: Kind, attributes: dict[str, Any]
+        self,
+        name: str,
+        parent: str,
+        links: Sequence[str],
+        kind: Kind,
+        expected: type[Exception] | None,
+        attributes: dict[str, Any],
     ) -> Iterator[Span]:
         # Never below what happens to be current in the program around the service.
         context = self._root
@@ -105,8 +129,17 @@ class OpenTelemetry(Tracing):
             attributes={f"aico_sched.{key}": value for key, value in attributes.items()},
             links=[self._trace.Link(self._context_of(each)) for each in links],
         )
-        with self._trace.use_span(span, end_on_exit=True):
-            yield _Recording(self._trace, span)
+        recording = _Recording(self._trace, span)
+        with self._trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+            try:
+                yield recording
+            except Exception as error:
+                if expected is not None and isinstance(error, expected):
+                    recording.note("postponed", True)
+                else:
+                    span.record_exception(error)
+                    recording.fail(f"{type(error).__name__}: {error}")
+                raise
 
     def _context_of(self, traceparent: str) -> "SpanContext":
         _, trace_id, span_id, flags = traceparent.split("-")

@@ -23,6 +23,7 @@ from aico_sched.tasks.ports import Ports
 from aico_sched.topics import limits
 from aico_sched.topics.envelope import check_portable
 from aico_sched.topics.internal import AttemptEnd, AttemptStart
+from aico_sched.tracing import log_fields
 
 SECOND = 1_000_000
 INSIST_EVERY = 1.0
@@ -71,7 +72,7 @@ async def run_attempt(
     job = Job(start, ports, data_dir, loader, logs=attempt.logs)
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(
-        task_id=start.task_id, execution_id=start.execution_id, attempt=start.attempt
+        task_id=start.task_id, execution_id=start.execution_id, attempt=start.attempt, **log_fields(attempt.traceparent)
     )
     deadline: Deadline | None = None
     slots: asyncio.Semaphore | None = None

@@ -29,14 +29,29 @@ def run_logger(keep: Callable[[Line], bool] | None, now_us: Callable[[], int], *
         return bound
 
     def handle(_: WrappedLogger, level: str, entry: EventDict) -> EventDict:
-        if not keep(line_of(level, entry, now_us())):
-            getattr(ordinary, level)(**entry)
+        line = line_of(level, entry, now_us())
+        if not keep(line):
+            getattr(ordinary, level)(**_without_secrets(entry, line))
         raise structlog.DropEvent
 
     logger: FilteringBoundLogger = structlog.wrap_logger(
         None, processors=[handle], wrapper_class=structlog.make_filtering_bound_logger(0), **identity
     )
     return logger
+
+
+def _without_secrets(entry: EventDict, line: Line) -> dict[str, Any]:
+    """What the process's own log is given: the fields as the task gave them, secrets hidden."""
+    try:
+        given: dict[str, Any] = redacted(entry)
+    except Exception:
+        # Values that contain themselves, or break when they are looked at: as far as they could be made text.
+        return {
+            "event": line["message"],
+            **line["fields"],
+            **{name: entry[name] for name in _IDENTITY if name in entry},
+        }
+    return given
 
 
 def line_of(level: str, entry: Mapping[str, Any], now_us: int) -> Line:
