@@ -197,22 +197,15 @@ class ExecutorActor(Actor):
         if self._stop_at is not None:
             # Its row says running; the next boot finds it and treats it as interrupted.
             return
-        self._decisions.append(self._decided(start))
+        now = self.clock.now_us()
+        self._decisions.append(_decided(start, now))
         attempt = Attempt(start, begun=True)
         self._running += 1
         self.figures["started"] += 1
-        delay_ms = (self.clock.now_us() - start.claimed_us) / 1_000
+        delay_ms = (now - start.claimed_us) / 1_000
         self._delay_ms_max = max(self._delay_ms_max, delay_ms)
         self._delay.add(delay_ms)
         self.effects.spawn(start.execution_id, attempt, lambda: self._run(attempt))
-
-    def _decided(self, start: AttemptStart) -> Audit:
-        """Whether the task may run, for the audit trail; `run_attempt` abides by the same rule."""
-        decision = permissions.may_execute(start.task_id, start.task_class, start.role)
-        outcome = "ok" if decision.allowed else ErrorCode.PERMISSION_DENIED
-        detail = start.execution_id if decision.allowed else f"{start.execution_id}: {decision.reason}"
-        now = self.clock.now_us()
-        return Audit(now, start.creator, start.role, "task.execute", start.task_id, outcome, detail)
 
     async def _run(self, attempt: Attempt) -> None:
         """The child task. It touches nothing of this instance but what never changes."""
@@ -411,6 +404,14 @@ class ExecutorActor(Actor):
             "environments": self._environments.report(),
             "caches": self._registry.cache_stats(),
         }
+
+
+def _decided(start: AttemptStart, now_us: int) -> Audit:
+    """Whether the task may run, for the audit trail; `run_attempt` abides by the same rule."""
+    refusal = permissions.execution_refusal(start.task_id, start.task_class, start.role)
+    outcome = "ok" if refusal is None else ErrorCode.PERMISSION_DENIED
+    detail = start.execution_id if refusal is None else f"{start.execution_id}: {refusal}"
+    return Audit(now_us, start.creator, start.role, "task.execute", start.task_id, outcome, detail)
 
 
 def _end(child: Child, reason: str) -> None:

@@ -48,8 +48,8 @@ from aico_sched.topics.internal import (
 
 CLAIM_CHUNK = 48
 """Slots in the first claims of a burst: the store's turn over them is so short that the first tasks start while the
-rest are claimed. Each claim may hold as many as are under way already, up to `LONGEST_CLAIM`: in a large burst a slot
-then costs the store a fraction of what it costs alone."""
+rest are claimed. Each claim may hold as many as the burst has had already, up to `LONGEST_CLAIM`: a slot then costs the
+store a fraction of what it costs alone, and fewer commits stand before the last start."""
 
 LONGEST_CLAIM = 512
 CLAIMS_UNDER_WAY = 16
@@ -115,6 +115,8 @@ class SchedulerActor(Actor):
         # Claims of the instance before this one may still be answered; theirs must not be taken for ours.
         self._claim_id = first_claim_id
         self._claims: dict[int, int] = {}
+        # How much was claimed since there was nothing to claim.
+        self._burst = 0
         self._places = Places(groups)
         self._claimed_places: dict[int, Counter[str]] = {}
         self._limit = self._started = self._ended = 0
@@ -275,10 +277,11 @@ class SchedulerActor(Actor):
         if self._horizon.held and self.clock.monotonic() >= self._next_release:
             self._release_held()
         self._horizon.advance(now)
+        if not self._horizon.ready:
+            self._burst = 0
         for _ in range(CLAIMS_IN_TURN):
             if self._may_claim():
-                under_way = sum(self._claims.values())
-                self._claim(now, min(max(CLAIM_CHUNK, min(LONGEST_CLAIM, under_way)), self._free()))
+                self._claim(now, min(max(CLAIM_CHUNK, min(LONGEST_CLAIM, self._burst)), self._free()))
         # After the claims, so that the answer knows of them.
         if self._wants_more(now):
             self._reload()
@@ -330,6 +333,7 @@ class SchedulerActor(Actor):
         if slots or runs:
             self._claim_id += 1
             self._claims[self._claim_id] = len(slots) + len(runs)
+            self._burst += len(slots) + len(runs)
             self._claimed_places[self._claim_id] = places
             self.figures["claims"] += 1
             self.send(names.SLOTS_CLAIM, SlotsClaim(self._claim_id, slots, runs))

@@ -187,10 +187,10 @@ class StoreActor(ConfigChecks):
         if self._published and self.clock.monotonic() >= self._next_mark:
             self._mark_published()
         said, events = self._unit.announce()
-        if events:
-            self.send(names.EVENTS_COMMITTED, EventsCommitted(events, self._unit.outbox.take_traces()))
         if said.starts:
             self.send(names.ATTEMPTS_START, AttemptsStart(said.starts))
+        if events:
+            self.send(names.EVENTS_COMMITTED, EventsCommitted(events, self._unit.outbox.take_traces()))
         if said.due_tasks or said.due_runs or said.gone:
             self.send(names.DUE_CHANGED, DueChanged(said.due_tasks, said.due_runs, said.gone))
         for cancel in said.cancels:

@@ -167,9 +167,9 @@ def _was_cancelled() -> bool:
 
 def _check_permission(start: AttemptStart) -> None:
     """The rule of the registration, asked again: neither an edited database nor a stricter rule lets a task through."""
-    decision = permissions.may_execute(start.task_id, start.task_class, start.role)
-    if not decision.allowed:
-        raise PermanentError(decision.reason)
+    refusal = permissions.execution_refusal(start.task_id, start.task_class, start.role)
+    if refusal is not None:
+        raise PermanentError(refusal)
 
 
 def ended_unbegun(attempt: Attempt, clock: Clock) -> AttemptEnd:

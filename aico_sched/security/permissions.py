@@ -59,18 +59,14 @@ def may_register(role: str, task_id: str, task_class: str) -> Decision:
 
     Both names must be open to the role. Classes in `bus.*` are generic and need only the right to the id.
     """
-    return _decide(role, task_id, task_class, "register")
+    refusal = _refusal(role, namespace(task_id), namespace(task_class), "register")
+    return Decision(refusal is None, refusal or f"role {role} may register {task_id} with {task_class}")
 
 
-def may_execute(task_id: str, task_class: str, role: str) -> Decision:
-    """Whether the task may run, `role` being the one its creator had. The rule of `may_register`, asked again:
-    neither an edited database nor a rule that became stricter lets a task through."""
-    return _decide(role, task_id, task_class, "run")
-
-
-def _decide(role: str, task_id: str, task_class: str, verb: str) -> Decision:
-    refusal = _refusal(role, namespace(task_id), namespace(task_class), verb)
-    return Decision(refusal is None, refusal or f"role {role} may {verb} {task_id} with {task_class}")
+def execution_refusal(task_id: str, task_class: str, role: str) -> str | None:
+    """Why the task may not run, `role` being the one its creator had; None if it may. The rule of `may_register`, asked
+    again: neither an edited database nor a rule that became stricter lets a task through."""
+    return _refusal(role, namespace(task_id), namespace(task_class), "run")
 
 
 @lru_cache(maxsize=1_024)

@@ -1,6 +1,6 @@
 import pytest
 
-from aico_sched.security.permissions import capabilities, is_system, level, may_execute, may_register
+from aico_sched.security.permissions import capabilities, execution_refusal, is_system, level, may_register
 
 ROLES = ("admin", "operator", "module", "service", "observer", "", "root", "Admin")
 MAY_CREATE = {
@@ -24,14 +24,14 @@ def test_both_the_id_and_the_class_must_be_open_to_the_role(task_id: str, task_c
     everybody = {"admin", "operator", "module", "service"}
     expected = MAY_CREATE[task_id] & MAY_CREATE.get(task_class, everybody)
     assert {role for role in ROLES if may_register(role, task_id, task_class).allowed} == expected
-    assert {role for role in ROLES if may_execute(task_id, task_class, role).allowed} == expected
+    assert {role for role in ROLES if execution_refusal(task_id, task_class, role) is None} == expected
 
 
 def test_a_refusal_says_who_may() -> None:
     assert may_register("module", "user.x", "security.keys").reason == (
         "role module may not register tasks with classes of security.* (needs one of admin, service)"
     )
-    assert may_execute("agency.x", "user.x", "module").reason == (
+    assert execution_refusal("agency.x", "user.x", "module") == (
         "role module may not run tasks in agency.* (needs one of admin, operator, service)"
     )
     assert may_register("wizard", "user.x", "user.x").reason == "'wizard' is not a role"
