@@ -1,6 +1,5 @@
 """The one connection to the encrypted database, and what keeps a second service away from it."""
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -8,35 +7,27 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-import libsql_experimental as libsql
-
 from aico_sched.store import made
 from aico_sched.store.errors import (
     CannotOpen,
-    CannotWrite,
-    Damaged,
     LeaseLost,
-    NoRoomToOpen,
     SchemaTooNew,
     StoreBusy,
-    StoreCorrupt,
     StoreError,
-    WrongKey,
     translate,
 )
 from aico_sched.store.lock import DatabaseLock
 from aico_sched.store.maintenance import swap
 from aico_sched.store.maintenance.job import Target
 from aico_sched.store.named_sql import migrations, queries
-from aico_sched.store.room import FULL, READ_ONLY, cannot_open, shortage
+from aico_sched.store.opening import connected, execute, reraise_panic
+from aico_sched.store.room import cannot_open
 
 KEY_LENGTH = 32
 """libSQL's cipher reads the first 32 characters of a key and ignores the rest (facts.md)."""
 
 FindKey = Callable[[], str]
 """Says the key now: a rekey changes it."""
-
-_SHORT: dict[str, type[CannotOpen]] = {FULL: NoRoomToOpen, READ_ONLY: CannotWrite}
 
 _STATEMENT = re.compile(r";\s*(?:--[^\n]*)?\s*$", re.MULTILINE)
 
@@ -90,13 +81,7 @@ class Database:
             found = key() if callable(key) else key
             if len(found) != KEY_LENGTH:
                 raise CannotOpen(path, f"its key must be {KEY_LENGTH} characters long, not {len(found)}")
-            connection = _connect(path, found)
-            try:
-                _configure(path, connection, synchronous)
-            except BaseException:
-                connection.close()
-                raise
-            return connection
+            return connected(path, found, synchronous)
 
         try:
             swap.resolve(path)
@@ -116,7 +101,7 @@ class Database:
         """The scheduler's tables in a database that the embedding program has open, on its own libSQL connection.
         Turns of ours never leave a transaction open; while the program has one open, they wait. Raises `AlreadyInUse`
         where another scheduler works in the same file."""
-        file = _execute(connection, "PRAGMA database_list")[0][2]
+        file = execute(connection, "PRAGMA database_list")[0][2]
         path = Path(file) if file else Path()
         lock = DatabaseLock.take(path) if file else None
         try:
@@ -161,7 +146,7 @@ class Database:
         except ValueError as error:
             raise translate(error) from error
         except BaseException as error:
-            _reraise_panic(error)
+            reraise_panic(error)
             raise
 
     def insert(self, name: str, rows: Sequence[Row]) -> list[Row]:
@@ -180,7 +165,7 @@ class Database:
         except ValueError as error:
             raise translate(error) from error
         except BaseException as error:
-            _reraise_panic(error)
+            reraise_panic(error)
             raise
 
     def one(self, name: str, parameters: Sequence[Any] = ()) -> Row | None:
@@ -190,12 +175,12 @@ class Database:
         except ValueError as error:
             raise translate(error) from error
         except BaseException as error:
-            _reraise_panic(error)
+            reraise_panic(error)
             raise
         return row
 
     def _raw(self, sql: str, parameters: Row = ()) -> list[Row]:
-        return _execute(self._connection, sql, parameters)
+        return execute(self._connection, sql, parameters)
 
     def take_lease(self, holder: str) -> None:
         """Be the one who schedules from here on, `holder` by name: everyone who did before is shut out of the database
@@ -213,7 +198,7 @@ class Database:
         except ValueError as error:
             raise translate(error) from error
         except BaseException as error:
-            _reraise_panic(error)
+            reraise_panic(error)
             raise
 
     def plan(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
@@ -338,53 +323,3 @@ class Database:
             connection.close()
         if lock is not None:
             lock.release()
-
-
-def _execute(connection: Any, sql: str, parameters: Row = ()) -> list[Row]:
-    try:
-        return connection.execute(sql, parameters).fetchall() or []
-    except ValueError as error:
-        raise translate(error) from error
-    except BaseException as error:
-        _reraise_panic(error)
-        raise
-
-
-def _configure(path: Path, connection: Any, synchronous: str) -> None:
-    pragmas = (
-        "auto_vacuum=INCREMENTAL",
-        "journal_mode=WAL",
-        f"synchronous={synchronous.upper()}",
-        "foreign_keys=ON",
-        "busy_timeout=0",
-        # A temporary file would be plaintext.
-        "temp_store=MEMORY",
-        # SQLite's own number, written down because pauses go by it: 12 ms now and then; 4,000 pages take 40 ms.
-        "wal_autocheckpoint=1000",
-    )
-    try:
-        for pragma in pragmas:
-            _execute(connection, f"PRAGMA {pragma}")
-        _execute(connection, "SELECT count(*) FROM sqlite_master")
-    except StoreCorrupt as error:
-        raise (WrongKey(path) if "not a database" in str(error) else Damaged(path)) from error
-    except StoreError as error:
-        kind = _SHORT.get(shortage(path), CannotOpen)
-        raise kind(path, str(error)) from error
-
-
-def _reraise_panic(error: BaseException) -> None:
-    """A Rust panic is no `Exception`, so nothing above would catch it (facts.md); make it a `StoreError`."""
-    if type(error).__name__ == "PanicException":
-        raise translate(error) from error
-
-
-def _connect(path: Path, key: str) -> Any:
-    try:
-        # libSQL would make the file readable to everybody.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        return libsql.connect(str(path), encryption_key=key, isolation_level=None)
-    except OSError as error:
-        raise cannot_open(path, error) from error
-    except ValueError as error:
-        raise CannotOpen(path, str(error)) from error

@@ -18,15 +18,15 @@ SAMPLES = 1_000 if LONG else 6
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from aico_sched.store import connection
+from aico_sched.store import connection, opening
 
-left, real = [int(sys.argv[2])], connection._execute
+left, real = [int(sys.argv[2])], connection.execute
 def execute(*args, **more):
     if left[0] == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     left[0] -= 1
     return real(*args, **more)
-connection._execute = execute
+connection.execute = opening.execute = execute
 connection.Database.open(Path(sys.argv[1]), sys.argv[3]).close()
 print(int(sys.argv[2]) - left[0])
 """

@@ -14,15 +14,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from aico_sched.durable import sync_file, sync_folder
 from aico_sched.store.errors import StoreError
 
 _PR_SET_PDEATHSIG = 1
 
+NICENESS = 10
+LOWEST = 7
+"""The last of the eight places within the usual class of the disk."""
+
 
 def main() -> int:
     """Do what standard input says. Returns the exit code: 0 when there is a result."""
     _die_with_parent()
+    _give_way()
     request = json.loads(sys.stdin.readline())
     # A worker that was orphaned before it could ask to be told has nobody to work for.
     if os.getppid() != request["parent"]:
@@ -61,6 +68,14 @@ def _say(phase: str, fraction: float | None = None, exclusive: bool = True) -> N
 def _write(line: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
+
+
+def _give_way() -> None:
+    """Let the service and everything else on the machine go first, for the processor and for the disk. Not with the
+    idle class of the disk: on a busy machine that could hold up for ever the commands that wait for the end."""
+    os.nice(NICENESS)
+    if sys.platform == "linux":
+        psutil.Process().ionice(psutil.IOPRIO_CLASS_BE, LOWEST)
 
 
 def _die_with_parent() -> None:
