@@ -16,7 +16,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	if $$name -c '$(FITS)' >/dev/null 2>&1; then command -v $$name; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser node demo test lint types layers check coverage docs screenshots bench fuzz-cron torture long format clean
+.PHONY: help install browser node demo test lint types layers check coverage docs screenshots bench bench-ours soak fuzz-cron torture long format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,8 +88,15 @@ screenshots: $(STAMP) browser  ## draw the README's pictures of the dashboard an
 docs: $(STAMP)  ## build the manual into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-bench: $(STAMP)  ## measure speed against the goals: JSON and a table
-	@for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+bench: $(STAMP)  ## measure this project and its peers side by side (40 minutes; QUICK=1 in a few)
+	@$(BIN)/python tests/benchmarks/compare.py $(if $(QUICK),--quick)
+	@$(BIN)/python tests/benchmarks/scale.py $(if $(QUICK),--quick)
+
+bench-ours: $(STAMP)  ## measure this project alone, each part against its goals
+	@$(BIN)/python tests/benchmarks/run.py $(if $(QUICK),--quick) --json build/bench/ours.json
+
+soak: $(STAMP)  ## 500 executions and 1,000 commands a second for 2 minutes (LONG=1: 30): does it leak or fall behind?
+	@$(BIN)/python tests/benchmarks/soak.py $(if $(LONG),--seconds 1800) --out build/bench/soak.json
 
 fuzz-cron: $(STAMP)  ## compare the cron engine with another one on EXAMPLES random expressions
 	@AICO_FUZZ_CRON_EXAMPLES=$(EXAMPLES) $(PYTEST) -q --timeout 0 tests/property/test_cron_oracle.py

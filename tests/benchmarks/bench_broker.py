@@ -197,11 +197,11 @@ def pong_direct(port_pipe: Connection, server_public: str, server_secret: str) -
         socket.send_multipart(frames)
 
 
-def pong_broker(address: BusAddress, identity: CurveIdentity, server: str) -> None:
-    """Sends back what comes on bench.ping, until the process is ended."""
+def pong_broker(address: BusAddress, identity: CurveIdentity, server: str, joined: bool = False) -> None:
+    """Sends back what comes on bench.ping, until the process is ended. `joined`: the broker checks nothing."""
 
     async def run() -> None:
-        end = BusEndpoint(zmq.Context(), address, identity.name, identity, server)
+        end = BusEndpoint(zmq.Context(), address, identity.name, None if joined else identity, server)
         end.connect()
         end.subscribe("bench.ping")
         await end.ready()
@@ -214,9 +214,11 @@ def pong_broker(address: BusAddress, identity: CurveIdentity, server: str) -> No
     asyncio.run(run())
 
 
-def ping_broker(address: BusAddress, identity: CurveIdentity, server: str, pipe: Connection) -> None:
+def ping_broker(
+    address: BusAddress, identity: CurveIdentity, server: str, pipe: Connection, joined: bool = False
+) -> None:
     async def run() -> list[float]:
-        end = BusEndpoint(zmq.Context(), address, identity.name, identity, server)
+        end = BusEndpoint(zmq.Context(), address, identity.name, None if joined else identity, server)
         end.connect()
         end.subscribe("bench.pong")
         await end.ready()

@@ -24,7 +24,9 @@ from aico_sched.client import SchedulerClient
 from aico_sched.horizon import Horizon
 from aico_sched.topics.internal import DueTask
 
-DAILY, BURST, PROBE = "user.daily", "user.burst", "user.probe"
+DAILY, BURST, PROBE = "bench.daily", "bench.burst", "bench.probe"
+"""Not `user.*` or `custom.*`: those run in a process of their own, and it is the scheduler that is measured."""
+
 AHEAD = 6.0
 """Seconds from the filling of the database to the burst: the service starts in between."""
 WITHIN = 60.0
@@ -82,7 +84,7 @@ def burst(place: Path, count: int, data_dir: Path, cache_size: int, spread_over:
     with opened(data_dir) as connection:
         rows = connection.execute(
             "SELECT e.scheduled_for, a.started_at, e.task_id FROM task_executions e JOIN task_attempts a "
-            "USING (execution_id) WHERE e.task_id LIKE 'user.burst.%' ORDER BY a.started_at, e.id"
+            "USING (execution_id) WHERE e.task_id LIKE 'bench.burst.%' ORDER BY a.started_at, e.id"
         ).fetchall()
     return judged(f"{count:,} due, horizon of {cache_size:,}", rows, count, due, known, cache_size)
 

@@ -18,7 +18,7 @@ from harness import Measure, Service, due_at, fill, folder, later, medians, opti
 
 from aico_sched.client import SchedulerClient
 
-DAILY, OVERDUE = "user.daily", "user.overdue"
+DAILY, OVERDUE = "bench.daily", "bench.overdue"
 GOALS = {10_000: 1.0}
 WITHIN = 30.0
 

@@ -174,6 +174,11 @@ class Service:
         return float(times.user + times.system)
 
     @property
+    def descriptors(self) -> int:
+        """How many file descriptors it has open."""
+        return self._seen.num_fds()
+
+    @property
     def megabytes(self) -> float:
         """Its resident memory."""
         return float(self._seen.memory_info().rss) / 1e6
@@ -239,7 +244,7 @@ def opened(data_dir: Path) -> Iterator[Any]:
         database.close()
 
 
-def fill(data_dir: Path, template: str, count: int, changes: Callable[[int], dict[str, str]]) -> None:
+def fill(data_dir: Path, template: str, count: int, changes: Callable[[int], dict[str, Any]]) -> None:
     """Store `count` copies of the task `template`, which the database of a stopped service holds; `changes` says
     which columns of copy n differ. Not through the bus, because this is not what is measured."""
     with opened(data_dir) as connection:

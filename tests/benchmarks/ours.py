@@ -63,13 +63,13 @@ class Ours:
                 "bench.witness", f"at:{rfc3339(tomorrow())}", task_class="bench.witness", config={"log": "/"}
             )
 
-    def _copy(self) -> Path:
+    def copy(self) -> Path:
         """A database of its own for one measurement."""
         copy = self.place / uuid.uuid4().hex
         shutil.copytree(self.template, copy)
         return copy
 
-    def _at(self, data_dir: Path, template: str, count: int, **more: str) -> datetime:
+    def at(self, data_dir: Path, template: str, count: int, **more: str) -> datetime:
         """Store tasks that are due at one instant, which is returned."""
         due = datetime.now(UTC) + timedelta(seconds=LEAD + count / 2_500)
         fill(data_dir, template, count, lambda _: {"schedule": f"at:{rfc3339(due)}", **due_at(due), **more})
@@ -91,7 +91,7 @@ class Ours:
 
     def adds(self, count: int) -> Result:
         """Pipelined over the CURVE bus from this process: through our client, and bare packed messages."""
-        with Service(self._copy()) as service:
+        with Service(self.copy()) as service:
 
             async def through_client() -> float:
                 async with SchedulerClient.discover(service.data_dir, timeout=EACH_WITHIN) as client:
@@ -102,7 +102,7 @@ class Ours:
             return {"client": asyncio.run(through_client()), "rate": bare(service, payloads("bare"), count)}
 
     def singles(self, count: int) -> Result:
-        with Service(self._copy()) as service:
+        with Service(self.copy()) as service:
 
             async def run() -> list[float]:
                 async with SchedulerClient.discover(service.data_dir, timeout=EACH_WITHIN) as client:
@@ -113,8 +113,8 @@ class Ours:
 
     def due(self, count: int) -> Result:
         """As the events tell, which another process reads; the rate ends with the last event read."""
-        data_dir = self._copy()
-        due = self._at(data_dir, "bench.at", count)
+        data_dir = self.copy()
+        due = self.at(data_dir, "bench.at", count)
         with Service(data_dir, **TASKS) as service, Listener(data_dir, names.EXECUTION_EVENTS) as listener:
             if datetime.now(UTC) > due:
                 raise RuntimeError("the instant passed before the service was there")
@@ -132,7 +132,7 @@ class Ours:
         }
 
     def uncrowded(self, runners: int, seconds: float) -> Result:
-        data_dir = self._copy()
+        data_dir = self.copy()
         first = datetime.now(UTC) + timedelta(seconds=LEAD)
 
         def changes(number: int) -> dict[str, str]:
@@ -149,7 +149,7 @@ class Ours:
     def filled(self, count: int) -> Path:
         """A database with `count` tasks that are not due; made once."""
         if count not in self._filled:
-            data_dir = self._copy()
+            data_dir = self.copy()
             fill(data_dir, "bench.daily", count, later)
             self._filled[count] = data_dir
         return self._filled[count]
@@ -196,7 +196,7 @@ class Ours:
     def pauses(self, count: int, more: int, burst: int) -> Result:
         data_dir = self.place / uuid.uuid4().hex
         shutil.copytree(self.filled(count), data_dir)
-        self._at(data_dir, "bench.at", burst)
+        self.at(data_dir, "bench.at", burst)
         report = self.place / f"{uuid.uuid4().hex}.json"
         path = os.pathsep.join([str(HERE / "hook"), TASKS["PYTHONPATH"]])
         more_path = {**TASKS, "PYTHONPATH": path, "AICO_BENCH_PAUSES": str(report)}
@@ -212,8 +212,8 @@ class Ours:
     def killable(self, log: Path, count: int) -> tuple[list[str], dict[str, str]]:
         """The command of a service, and its environment, that has `count` tasks due soon, each of which adds its
         name to `log`. At least once, as is the default."""
-        data_dir = self._copy()
-        self._at(data_dir, "bench.witness", count, config=json.dumps({"log": str(log)}))
+        data_dir = self.copy()
+        self.at(data_dir, "bench.witness", count, config=json.dumps({"log": str(log)}))
         command = [sys.executable, "-m", "aico_sched.cli.app", "run"]
         return command, {**environment(data_dir), **TASKS}
 

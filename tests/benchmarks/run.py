@@ -112,6 +112,7 @@ def main() -> int:
         results[name] = run(script, chosen.quick)
         print(json.dumps(results[name]), flush=True)
     if chosen.json is not None:
+        chosen.json.parent.mkdir(parents=True, exist_ok=True)
         chosen.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(summary(results))
     return 1 if None in results.values() else 0
