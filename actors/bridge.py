@@ -1,7 +1,7 @@
 """The bridge actor: the only one with a socket on the bus. Commands come in through it, replies and events go out."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgpack
@@ -13,41 +13,28 @@ from aico_sched.clock import Clock
 from aico_sched.departures import Departures
 from aico_sched.intake import Refused, Terms, accept, refused_by_bus
 from aico_sched.logs import described
-from aico_sched.runtime.actor import Actor, handles
-from aico_sched.schedule import format_rfc3339
-from aico_sched.topics import limits, names
-from aico_sched.topics.codecs import decode, write
-from aico_sched.topics.envelope import VERSION, Envelope, Unreadable, new_envelope, new_message_id, now_text
+from aico_sched.runtime.actor import handles
+from aico_sched.spoken import Endpoint, LogLines, Spoken
+from aico_sched.topics import names
+from aico_sched.topics.codecs import decode
+from aico_sched.topics.envelope import Unreadable, new_envelope, now_text
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import (
     Activity,
-    AlertRaise,
-    AttemptLines,
-    AttemptsLogged,
     Audit,
     AuditLines,
     BusPublish,
     BusReply,
     BusRequest,
     Empty,
-    EventRecord,
-    EventsCommitted,
-    EventsPublished,
-    EventsRefilled,
-    Heartbeat,
-    RepliesReady,
-    ReplyReady,
 )
 from aico_sched.topics.registry import COMMANDS
-from aico_sched.tracing import ATTRIBUTE, NO_TRACING, Tracing
+from aico_sched.tracing import NO_TRACING, Tracing
 
 log = structlog.get_logger(__name__)
 
 INTAKE = 200
 """Frames taken from the bus in one turn."""
-
-LOG_LINES = 50
-"""Lines of the log published in one turn, between the commands."""
 
 ACTIVITY_INTERVAL = 1.0
 """Seconds between two words to health that the user is active; what comes in between costs a look at its topic."""
@@ -69,19 +56,6 @@ one of answers and of commits."""
 
 READY_TIMEOUT = 15.0
 FLUSH_TIMEOUT = 2.0
-EXPIRES_AFTER_BEATS = 3
-
-
-class Endpoint(Protocol):
-    """A place on the bus (`bus.endpoint.BusEndpoint`)."""
-
-    def connect(self) -> None: ...
-    def subscribe(self, prefix: str) -> None: ...
-    async def ready(self, timeout: float) -> None: ...
-    def send(self, topic: str, body: bytes) -> bool: ...
-    def receive(self, limit: int) -> list[tuple[str, bytes]]: ...
-    def on_readable(self, callback: Callable[[], None]) -> None: ...
-    def close(self) -> None: ...
 
 
 class BusRefusal(Protocol):
@@ -101,17 +75,7 @@ class BusRefusal(Protocol):
     def action(self) -> str: ...
 
 
-class LogLines(Protocol):
-    """The service's log on its way to `topic` (`log_topic.LogTopic`)."""
-
-    @property
-    def topic(self) -> str: ...
-    def on_line(self, wake: Callable[[], None]) -> None: ...
-    def take(self, most: int) -> list[dict[str, Any]]: ...
-    def figures(self) -> dict[str, int]: ...
-
-
-class BridgeActor(Actor):
+class BridgeActor(Spoken):
     """Validates what comes in, so that nobody behind it has to, and publishes what is durable.
 
     `role_of` tells the role of a sender by name, `may_publish` whether a role may publish a topic.
@@ -140,19 +104,15 @@ class BridgeActor(Actor):
         self._take_refusals, self._bus_figures = take_refusals, bus_figures
         self._log_lines, self._tracing = log_lines, tracing
         self._heartbeat_interval, self._terms = heartbeat_interval, terms
-        self._endpoint: Endpoint | None = None
         self._own_replies = f"{names.REPLY}{source}.{secrets.token_hex(16)}"
         self._there = there(source)
         self._departures = Departures(self._hand_over)
-        self._said_departed = 0
         self._asked: list[Audit] = []
         self._refused: list[Audit] = []
         # The hosted broker bounds what it lets through and tells of; nobody else does.
         foreign = terms.authenticate is not None
         self._refusals = TokenBucket(REFUSALS_A_SECOND, REFUSALS_AT_ONCE, clock.monotonic()) if foreign else None
         self._stop_by = 0.0
-        self._refilled = False
-        self._quiet = False
         self._next_activity = 0.0
         self.figures = {"received": 0, "refused": 0, "replies": 0, "events": 0, "published": 0, "unreported": 0}
 
@@ -300,107 +260,6 @@ class BridgeActor(Actor):
         execution_id, _, correlation_id = envelope.attributes.get("correlation_id", "").partition("/")
         self.send(names.BUS_REPLY, BusReply(execution_id, correlation_id, envelope.payload))
 
-    # Out.
-
-    @handles(names.REPLIES_READY, RepliesReady)
-    def replies_ready(self, ready: RepliesReady) -> None:
-        """An actor has answered."""
-        at = now_text()
-        for row in ready.replies:
-            reply = ReplyReady(*row)
-            self._reply(reply.reply_to, reply.correlation_id, reply.codec, reply.body, at, reply.traceparent)
-
-    def _reply(
-        self, topic: str, correlation_id: str, codec: str, payload: bytes, at: str, traceparent: str = ""
-    ) -> None:
-        self.figures["replies"] += 1
-        attributes = {"correlation_id": correlation_id}
-        if traceparent:
-            attributes[ATTRIBUTE] = traceparent
-        envelope = Envelope(new_message_id(), at, self._source, topic, VERSION, attributes, {})
-        body = write(topic, envelope, codec, packed=payload, sign=self._terms.sign)
-        if len(body) > limits.MAX_FRAME_BYTES:
-            message = f"the answer is {len(body)} bytes long; ask for less with `limit`"
-            refusal = CommandError(ErrorCode.TOO_LARGE, message, field="limit").as_reply()
-            body = write(topic, envelope._replace(payload=refusal), codec, sign=self._terms.sign)
-        self.effects.call(self._departures.put, topic, body)
-
-    def _say(self, envelope: Envelope, packed: bytes | None = None, event_id: int = 0) -> None:
-        """Publish a message of the service's own."""
-        topic = envelope.message_type
-        body = write(topic, envelope, self._terms.codec, packed=packed, sign=self._terms.sign)
-        self.effects.call(self._departures.put, topic, body, event_id)
-
-    @handles(names.EVENTS_COMMITTED, EventsCommitted)
-    def committed(self, committed: EventsCommitted) -> None:
-        """Events that are durable. Until the refill is through they are part of it."""
-        if self._refilled:
-            self._publish_events(committed.events, committed.traces)
-
-    @handles(names.EVENTS_REFILLED, EventsRefilled)
-    def refilled(self, refilled: EventsRefilled) -> None:
-        """Events that may not have been published before the bridge, or the service, started."""
-        self._publish_events(refilled.events)
-        self._refilled = refilled.done
-        if not refilled.done:
-            self.send(names.EVENTS_REFILL, Empty())
-
-    def _publish_events(self, rows: list[EventRecord], traces: Mapping[str, str] | None = None) -> None:
-        if not rows:
-            return
-        self.figures["events"] += len(rows)
-        for row in rows:
-            event = EventRecord._make(row)
-            attributes = {"seq": str(event.seq)}
-            if traces and event.message_id in traces:
-                attributes[ATTRIBUTE] = traces[event.message_id]
-            envelope = Envelope(event.message_id, event.timestamp, self._source, event.topic, VERSION, attributes, {})
-            self._say(envelope, event.body, event.event_id)
-        self.effects.call(self._tell_departed)
-
-    @handles(names.ATTEMPTS_LOGGED, AttemptsLogged)
-    def logged(self, logged: AttemptsLogged) -> None:
-        """Lines of running attempts, for those who follow them, unless the bus is full."""
-        if self._departures:
-            return
-        at = format_rfc3339(logged.at_us)
-        for row in logged.runs:
-            lines = AttemptLines(*row)._asdict() | {"at": at}
-            self._say(new_envelope(names.EXECUTION_LOGGED, self._source, lines))
-
-    @handles(names.HEARTBEAT, Heartbeat)
-    def heartbeat(self, beat: Heartbeat) -> None:
-        """Tell the bus that the service is here."""
-        if not self._quiet:
-            self._say_availability("ready", beat.sequences)
-
-    def _say_availability(self, status: str, sequences: dict[str, int]) -> None:
-        envelope = new_envelope(names.AVAILABILITY, self._source, {})
-        payload = {
-            "instance": self._source,
-            "status": status,
-            "at": envelope.timestamp,
-            "expires_in": EXPIRES_AFTER_BEATS * self._heartbeat_interval,
-            "seq": sequences,
-        }
-        self._say(envelope._replace(payload=payload))
-
-    @handles(names.ALERT_UNKEPT, AlertRaise)
-    def alert_unkept(self, alert: AlertRaise) -> None:
-        """An alert that the database cannot keep: it has no number, and is in no history."""
-        envelope = new_envelope(names.ALERT, self._source, {})
-        told = {name: value for name, value in alert._asdict().items() if name != "lasting"}
-        self._say(envelope._replace(payload={"at": envelope.timestamp, **told}))
-
-    def _publish_log(self) -> bool:
-        """Publish lines of the log while the bus takes them; returns whether more wait."""
-        if self._log_lines is None or self._departures:
-            return False
-        rows = self._log_lines.take(LOG_LINES)
-        for row in rows:
-            self._say(new_envelope(self._log_lines.topic, self._source, row))
-        return len(rows) == LOG_LINES
-
     # Messages of tasks.
 
     @handles(names.BUS_PUBLISH, BusPublish)
@@ -440,18 +299,6 @@ class BridgeActor(Actor):
         self.figures["published"] += 1
         self._say(new_envelope(message.topic, self._source, message.payload, attributes=attributes))
         return True
-
-    # The socket.
-
-    def _hand_over(self, topic: str, body: bytes) -> bool:
-        assert self._endpoint is not None
-        return self._endpoint.send(topic, body)
-
-    def _tell_departed(self) -> None:
-        """Tell the store how far the events are on the bus; those that wait for it are not."""
-        if self._departures.departed > self._said_departed:
-            self._said_departed = self._departures.departed
-            self.effects.post(names.EVENTS_PUBLISHED, EventsPublished(self._said_departed))
 
     def begin_stop(self) -> None:
         self._stop_by = self.clock.monotonic() + FLUSH_TIMEOUT

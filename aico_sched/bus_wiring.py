@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import structlog
 import zmq
 
-from aico_sched.actors.bridge import BusRefusal, Endpoint
+from aico_sched.actors.bridge import BusRefusal
 from aico_sched.bus.access import AccessRules
 from aico_sched.bus.address import BusAddress
 from aico_sched.bus.broker import Broker
@@ -26,6 +26,7 @@ from aico_sched.security.signatures import Authenticator
 from aico_sched.security.signing_keys import SigningRing
 from aico_sched.session_keys import DAY, RingKeys
 from aico_sched.settings import Settings
+from aico_sched.spoken import Endpoint
 from aico_sched.topics.codecs import source_of_aico
 
 Context = zmq.Context[zmq.Socket[bytes]]
