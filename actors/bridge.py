@@ -104,7 +104,7 @@ class BridgeActor(Spoken):
         self._take_refusals, self._bus_figures = take_refusals, bus_figures
         self._log_lines, self._tracing = log_lines, tracing
         self._heartbeat_interval, self._terms = heartbeat_interval, terms
-        self._own_replies = f"{names.REPLY}{source}.{secrets.token_hex(16)}"
+        self._own_replies = names.TASK_REPLY + secrets.token_hex(16)
         self._there = there(source)
         self._departures = Departures(self._hand_over)
         self._asked: list[Audit] = []

@@ -41,6 +41,11 @@ _LAST: Final = MAX_US - 367 * DAY
 _OF_TIME: Final = ("start_at", "end_at", "max_runs", "jitter", "catchup_window", "blackout")
 """Options that mean nothing to a task that runs by what happens."""
 
+LIMITS_REFUSED: Final = (
+    "{} cannot be held to on a cluster, whose workers have limits of their own (dask worker --memory-limit); "
+    "leave it out, or choose another environment"
+)
+
 _PRIORITIES: Final = {"maintenance": 80, "security": 80, "agency": 50}
 _DEFAULT_PRIORITY: Final = 30
 
@@ -192,11 +197,20 @@ def check_options(schedule: Schedule, options: Mapping[str, Any]) -> None:
             parse_blackout(tuple(options["blackout"]), schedule.timezone)
         except ScheduleError as error:
             raise CommandError(ErrorCode.INVALID_MESSAGE, str(error), field="blackout", text=error.text) from error
+    beyond = refused_limits(options.get("limits"))
+    if options.get("environment") == "cluster" and beyond:
+        message = LIMITS_REFUSED.format(" and ".join(beyond))
+        raise CommandError(ErrorCode.INVALID_MESSAGE, message, field="limits")
     if schedule.kind in ("after", "failure"):
         for name in _OF_TIME:
             if options.get(name):
                 message = f"{name} is for schedules that go by time, and {schedule.expression!r} does not"
                 raise CommandError(ErrorCode.INVALID_SCHEDULE, message, field=name, expression=schedule.expression)
+
+
+def refused_limits(limits: Mapping[str, Any] | None) -> list[str]:
+    """Those of a task's limits that nobody holds to on a cluster."""
+    return [f"limits.{name}" for name in ("cpu_seconds", "memory_mb") if (limits or {}).get(name) is not None]
 
 
 def check_group(options: Mapping[str, Any], groups: Mapping[str, int]) -> None:

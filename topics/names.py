@@ -70,6 +70,10 @@ EXECUTION_DEFERRED: Final = "scheduler.event.execution.deferred"
 EXECUTION_INTERRUPTED: Final = "scheduler.event.execution.interrupted"
 EXECUTION_DEAD: Final = "scheduler.event.execution.dead"
 
+TASK_REPLY: Final = "scheduler.reply._tasks."
+"""Where other modules answer what tasks have asked them: no key has such a name. `config/access.yaml` lets them publish
+there, and nobody but the service hears it."""
+
 USER_ACTIVITY: Final = ("user.", "conversation.")
 """What AICO's modules publish when a user does something; idle tasks make way for it."""
 

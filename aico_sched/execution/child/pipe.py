@@ -27,6 +27,12 @@ _RAISED: dict[str, Callable[[str], Exception]] = {
 } | {"NoSuchTable": _no_such_table}
 
 
+def told_error(kind: str, message: str) -> Exception:
+    """The error that a call raised in the service: of its own kind if that is known, else `CallRefused`."""
+    raised = _RAISED.get(kind)
+    return CallRefused(kind, message) if raised is None else raised(message)
+
+
 class Pipe:
     """For the child's loop only."""
 
@@ -60,9 +66,7 @@ class Pipe:
         if answer.error is None:
             future.set_result(answer.value)
             return
-        kind, message = answer.error
-        raised = _RAISED.get(kind)
-        future.set_exception(CallRefused(kind, message) if raised is None else raised(message))
+        future.set_exception(told_error(*answer.error))
 
     async def send_last(self, message: Message) -> None:
         """Send how the run ended; a result that is too long to be sent is left out and said to be."""

@@ -51,6 +51,13 @@ PORTS: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
 """What a child may call, as methods of the run's context in this process, which check the arguments."""
 
 
+def as_told(error: Exception) -> list[str]:
+    """What a run in another process is told of an error: the name of a kind it knows, and the message."""
+    known = ("builtins", "aico_sched.tasks.powers", "aico_sched.data.source")
+    name = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ in known)
+    return ["PermissionError" if isinstance(error, PermissionError) else name, str(error)]
+
+
 class Session:
     """With one child, for one job. `context` is None where the job is a function, which may call nothing. `logged`
     takes lines of the run's log, as `Logged` has them."""
@@ -142,10 +149,7 @@ class Session:
             frame = pack(Answer(call_id=call.call_id, value=await self._value(call)))
         except Exception as error:
             # The task's affair: it is told, whatever it was.
-            known = ("builtins", "aico_sched.tasks.powers", "aico_sched.data.source")
-            name = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ in known)
-            name = "PermissionError" if isinstance(error, PermissionError) else name
-            frame = pack(Answer(call_id=call.call_id, error=[name, str(error)]))
+            frame = pack(Answer(call_id=call.call_id, error=as_told(error)))
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(frame)
             await self._writer.drain()

@@ -1,8 +1,9 @@
 """The process that holds the Dask client: requests from the service on standard input, answers on standard output.
 
-Requests: `{op: run, id, resources, request}`, `{op: cancel, id}`. Answers: `{id, answer}` with the bytes that the
-worker returned, `{id, lost}` with a reason, `{id, progress}`, `{id, publish}`, `{id, logged}`; first of all `{ready}`
-or `{failed}`.
+Requests: `{op: run, id, resources, request}`, `{op: cancel, id}`, and `{op: answer, queue, answer}` for the queue of a
+worker that waits there. Answers: `{id, answer}` with the bytes that the worker returned, `{id, lost}` with a reason;
+of a run under way `{id, progress}`, `{id, publish}`, `{id, logged}`, `{id, call}` and `{id, refused}`; first of all
+`{ready}` or `{failed}`.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ class Gateway:
         self._answers = answers
         self._topic = f"aico-sched-{uuid.uuid4().hex}"
         self._runs: dict[int, asyncio.Task[None]] = {}
+        self._answering: set[asyncio.Task[None]] = set()
 
     async def serve(self, address: str, timeout: float) -> None:
         """Until the service closes the pipe."""
@@ -49,13 +51,19 @@ class Gateway:
             while (request := await _next(requests)) is not None:
                 self._handle(client, request)
         finally:
-            for run in self._runs.values():
-                run.cancel()
-            await asyncio.gather(*self._runs.values(), return_exceptions=True)
+            pending = [*self._runs.values(), *self._answering]
+            for each in pending:
+                each.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
             with contextlib.suppress(Exception):
                 await client.close(timeout=2)
 
     def _handle(self, client: Client, request: dict[str, Any]) -> None:
+        if request["op"] == "answer":
+            answering = asyncio.create_task(_put(client, request["queue"], request["answer"]))
+            self._answering.add(answering)
+            answering.add_done_callback(self._answering.discard)
+            return
         number = request["id"]
         if request["op"] == "run":
             run = asyncio.create_task(self._run(client, number, request))
@@ -111,6 +119,14 @@ class Gateway:
         frame = memoryview(pack(message))
         while frame:
             frame = frame[os.write(self._answers, frame) :]
+
+
+async def _put(client: Client, name: str, answer: bytes) -> None:
+    """To the worker that waits there. If the cluster is lost, so is the attempt, which is told elsewhere."""
+    with contextlib.suppress(Exception):
+        queue = await Queue(name, client=client)
+        await queue.put(answer)
+        queue.close()
 
 
 async def _next(requests: asyncio.StreamReader) -> dict[str, Any] | None:

@@ -1,18 +1,22 @@
 """What runs on a worker of the cluster: one attempt, found by the name of its class."""
 
 import asyncio
+import contextlib
+import functools
 import importlib
+import threading
 import time
 import traceback as tracebacks
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgpack
-from distributed import Queue, get_client, get_worker
+from distributed import Client, Queue, get_client, get_worker
 from pydantic_core import to_jsonable_python
 
 from aico_sched.clock import SystemClock
+from aico_sched.execution.cluster.calls import ClusterPowers, ServiceCalls
 from aico_sched.execution.failures import permanent_of, tail, type_name
 from aico_sched.execution.log_relay import LogRelay
 from aico_sched.run_lines import Line, RunLog
@@ -23,6 +27,11 @@ from aico_sched.tasks.ports import TaskPorts
 
 LOOK_EVERY = 0.2
 """Seconds between two looks whether the attempt was cancelled."""
+
+
+class AttemptOver(Exception):
+    """Nobody waits for the answer any more."""
+
 
 LOST = "lost"
 """The kind of answer that says that the attempt had begun on a worker that is gone."""
@@ -42,7 +51,7 @@ def run_attempt(request: bytes) -> bytes:
     task_class: type[BaseTask] | None = None
     try:
         task_class = _load(asked["module"], asked["attribute"])
-        result = asyncio.run(_execute(task_class, asked, logs))
+        result = asyncio.run(_execute(task_class, asked, logs, get_client()))
         answer: dict[str, Any] = {
             "kind": "ended",
             "success": result.success,
@@ -89,10 +98,28 @@ def _load(module: str, attribute: str) -> type[BaseTask]:
     return value
 
 
-async def _execute(task_class: type[BaseTask], asked: dict[str, Any], logs: RunLog) -> TaskResult:
+def _exchange(client: Client, name: str, ask: Callable[[], Any], over: threading.Event) -> bytes:
+    """What comes to the queue `name` after `ask`; in a thread. Raises `AttemptOver`. A queue is there as long as
+    somebody holds it: it is made before anybody can answer."""
+    queue = Queue(name, client=client)
+    try:
+        ask()
+        while not over.is_set():
+            with contextlib.suppress(TimeoutError):
+                return bytes(queue.get(timeout=LOOK_EVERY))
+    finally:
+        queue.close()
+    raise AttemptOver
+
+
+async def _execute(task_class: type[BaseTask], asked: dict[str, Any], logs: RunLog, client: Client) -> TaskResult:
     worker = get_worker()
-    topic, number = asked["topic"], asked["id"]
-    relay = LogRelay(lambda lines, total: worker.log_event(topic, {"id": number, "logged": [lines, total]}), logs)
+
+    def tell(message: dict[str, Any]) -> None:
+        worker.log_event(asked["topic"], {"id": asked["id"], **message})
+
+    relay = LogRelay(lambda lines, total: tell({"logged": [lines, total]}), logs)
+    calls = ServiceCalls(asked["key"], tell, functools.partial(_exchange, client))
     context = TaskContext(
         task_id=asked["task_id"],
         execution_id=asked["execution_id"],
@@ -101,7 +128,7 @@ async def _execute(task_class: type[BaseTask], asked: dict[str, Any], logs: RunL
         trigger=asked["trigger"],
         config=bind_config(task_class, asked["config"]),
         data_dir=Path(worker.local_directory) / "aico-sched" / asked["task_id"],
-        ports=_ports(topic, number, worker.log_event, relay.add),
+        ports=_ports(calls, asked["capabilities"], tell, relay.add),
     )
     run = asyncio.ensure_future(task_class().execute(context))
     try:
@@ -111,22 +138,26 @@ async def _execute(task_class: type[BaseTask], asked: dict[str, Any], logs: RunL
                 run.cancel()
         return TaskResult.of(run.result())
     finally:
+        calls.close()
         context.flush_progress()
         relay.flush()
 
 
-def _ports(topic: str, number: int, tell: Callable[[str, Any], Any], log_line: Callable[[Line], bool]) -> TaskPorts:
+def _ports(
+    calls: ServiceCalls,
+    capabilities: Sequence[str],
+    tell: Callable[[dict[str, Any]], None],
+    log_line: Callable[[Line], bool],
+) -> TaskPorts:
     async def publish(to: str, payload: dict[str, Any], attributes: dict[str, str]) -> None:
-        tell(topic, {"id": number, "publish": [to, payload]})
+        tell({"publish": [to, payload]})
 
     async def request(to: str, payload: dict[str, Any], timeout: float) -> dict[str, Any]:
-        raise PermanentError("context.request does not reach from a cluster; run the task in another environment")
-
-    async def hold() -> None:
-        return
+        answer: dict[str, Any] = await calls.call("request", to, payload, timeout)
+        return answer
 
     def report_progress(report: dict[str, Any]) -> None:
-        tell(topic, {"id": number, "progress": report})
+        tell({"progress": report})
 
-    asked: Callable[[str, dict[str, Any], float], Awaitable[dict[str, Any]]] = request
-    return TaskPorts(SystemClock(), report_progress, publish, asked, hold, log_line=log_line)
+    powers = ClusterPowers(calls, capabilities)
+    return TaskPorts(SystemClock(), report_progress, publish, request, calls.hold, powers=powers, log_line=log_line)

@@ -4,15 +4,20 @@ import asyncio
 import importlib.util
 import itertools
 import sys
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
 import msgpack
 import structlog
 
+from aico_sched.execution.child.session import PORTS, as_told
 from aico_sched.execution.environments import Job, NoSuchEnvironment, RemoteFailure
 from aico_sched.execution.log_relay import received
+from aico_sched.planning import LIMITS_REFUSED, refused_limits
 from aico_sched.tasks.base import BaseTask, TaskResult, TransientError
+from aico_sched.tasks.context import TaskContext
+from aico_sched.tasks.powers import TooMuchData
 from aico_sched.tasks.user_code import NAMESPACE
 from aico_sched.worker.frames import LENGTH, length_of, pack, unpack
 
@@ -22,6 +27,12 @@ START_MORE = 30.0
 """Seconds beyond the connection's own for the gateway to come up: it imports Dask first."""
 
 CLOSE_WITHIN = 5.0
+
+MOST_RELAYED = 256
+"""Calls and messages of runs on the cluster that are dealt with at one time."""
+
+MOST_BYTES = 8 * 1024 * 1024
+"""Of one answer to a call."""
 
 
 class WorkerLost(TransientError):
@@ -195,11 +206,35 @@ class _Gateway:
             job.ports.report_progress(message["progress"])
         elif "logged" in message:
             _received(job, message["logged"])
+        elif "refused" in message:
+            _context(job).refused(message["refused"])
         elif "publish" in message:
             topic, payload = message["publish"]
-            relayed = asyncio.create_task(self._publish(job, topic, payload))
-            self._relayed.add(relayed)
-            relayed.add_done_callback(self._relayed.discard)
+            self._relay(self._publish(job, topic, payload))
+        elif "call" in message:
+            self._relay(self._answer(job, *message["call"]))
+
+    def _relay(self, work: Coroutine[Any, Any, None]) -> None:
+        relayed = asyncio.create_task(work)
+        self._relayed.add(relayed)
+        relayed.add_done_callback(self._relayed.discard)
+
+    async def _answer(self, job: Job, queue: str, port: str, arguments: bytes) -> None:
+        """Do what a run asks for, and send the answer to its queue."""
+        try:
+            if len(self._relayed) > MOST_RELAYED:
+                raise TimeoutError(f"runs on the cluster wait for {MOST_RELAYED} answers already")
+            method = PORTS.get(port)
+            if method is None:
+                raise PermissionError(f"a task on a cluster cannot use {port}")
+            value = await method(_context(job), *msgpack.unpackb(arguments))
+            packed = msgpack.packb({"value": value})
+            if len(packed) > MOST_BYTES:
+                raise TooMuchData(f"the answer has {len(packed)} bytes; at most {MOST_BYTES} reach a cluster")
+        except Exception as error:
+            packed = msgpack.packb({"error": as_told(error)})
+        with suppress(WorkerLost):
+            self._say({"op": "answer", "queue": queue, "answer": packed})
 
     async def _publish(self, job: Job, topic: str, payload: dict[str, Any]) -> None:
         try:
@@ -226,6 +261,11 @@ class _Gateway:
         await self._kill()
 
 
+def _context(job: Job) -> TaskContext[Any]:
+    """The run's context in this process, which checks what it may do."""
+    return job.context(job.task_class())
+
+
 def _received(job: Job, logged: Any) -> None:
     lines, total = logged
     start = job.start
@@ -240,6 +280,8 @@ def _request(job: Job, task_class: type[BaseTask]) -> dict[str, Any]:
             f"{task_class.name} is a file of this machine's user-task folder; a cluster has no copy of it"
         )
     start = job.start
+    if beyond := refused_limits(start.limits):
+        raise NoSuchEnvironment(LIMITS_REFUSED.format(" and ".join(beyond)))
     return {
         "module": module,
         "attribute": task_class.__qualname__,
@@ -249,4 +291,5 @@ def _request(job: Job, task_class: type[BaseTask]) -> dict[str, Any]:
         "scheduled_for_us": start.scheduled_for_us,
         "trigger": start.trigger,
         "config": start.config,
+        "capabilities": sorted(job.ports.powers.capabilities) if job.ports.powers is not None else [],
     }

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from aico_sched.tasks import BaseTask, BlockingContext, BlockingTask, TaskContext, TaskResult
+from aico_sched.tasks.powers import DatabaseRefused
 
 
 class Where(BaseModel):
@@ -76,3 +77,50 @@ class Breaks(BaseTask):
                 raise AssertionError("it was pickled")
 
         raise Odd("as it was told")
+
+
+class Asks(BaseTask):
+    """Asks the service for this and that."""
+
+    name = "maintenance.asks"
+    environment = "cluster"
+
+    async def execute(self, context: TaskContext[Any]) -> dict[str, Any]:
+        rows = await context.query("SELECT task_id FROM scheduled_tasks WHERE task_id = ?", [self.name])
+        try:
+            await context.query("DELETE FROM scheduled_tasks")
+        except DatabaseRefused as error:
+            refused = type(error).__name__
+        try:
+            await context.request("nobody.there", {}, 0.2)
+        except TimeoutError:
+            silent = "TimeoutError"
+        answers = await asyncio.gather(*(context.request("double.ask", {"n": n}, 20) for n in range(3)))
+        await context.checkpoint()
+        return {"rows": rows, "refused": refused, "silent": silent, "answers": answers}
+
+
+class AsksForEver(BaseTask):
+    """Waits for an answer that does not come."""
+
+    name = "maintenance.asks_for_ever"
+    environment = "cluster"
+
+    async def execute(self, context: TaskContext[Any]) -> dict[str, Any]:
+        await context.progress(0.1, "asking")
+        return await context.request("nobody.there", {}, 600)
+
+
+class BreaksOnce(BaseTask):
+    """Declares what it raises to be worth another try."""
+
+    class Odd(ValueError): ...
+
+    name = "maintenance.breaks_once"
+    environment = "cluster"
+    transient_errors = (Odd,)
+
+    async def execute(self, context: TaskContext[Any]) -> dict[str, Any]:
+        if context.attempt == 1:
+            raise self.Odd("the first time")
+        return {"attempt": context.attempt}

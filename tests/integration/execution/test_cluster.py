@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from aico_sched.client.errors import InvalidMessage
 from aico_sched.topics import names
 from tests.integration.execution.conftest import FAR
 from tests.integration.support.running import Running
@@ -136,6 +137,58 @@ async def test_what_no_worker_has_is_waited_for_and_can_be_cancelled(begin: Any,
     gateway._process.kill()
     await run.client.update("maintenance.places", resources=None, timeout=60, retry={"max_attempts": 2, "delay": 0})
     assert (await run.ran("maintenance.places")).status == "succeeded"
+
+
+async def respond(wire: Any) -> None:
+    """Answer three questions of `double.ask`, as another module would."""
+    for _ in range(3):
+        asked = await wire.hear("double.ask")
+        attributes = {"correlation_id": asked["attributes"]["correlation_id"]}
+        await wire.send(asked["attributes"]["reply_to"], {"n": 2 * asked["payload"]["n"]}, attributes=attributes)
+
+
+async def test_a_run_on_a_worker_asks_the_service_and_the_bus(begin: Any, cluster: str, wire_to: Any) -> None:
+    run = await service(begin, cluster)
+    other = await wire_to(run)
+    await other.subscribe("double.ask")
+    responding = asyncio.create_task(respond(other))
+    await run.client.create("maintenance.asks", FAR, retry={"max_attempts": 1})
+    done = await run.ran("maintenance.asks")
+    assert done.status == "succeeded", done.error_message
+    await responding
+    assert done.result["data"] == {
+        "rows": [{"task_id": "maintenance.asks"}],
+        "refused": "DatabaseRefused",
+        "silent": "TimeoutError",
+        "answers": [{"n": 0}, {"n": 2}, {"n": 4}],
+    }
+    # What waits for an answer is cancelled like any other.
+    await run.client.create("maintenance.asks_for_ever", FAR, retry={"max_attempts": 1})
+    execution = (await run.client.trigger("maintenance.asks_for_ever")).execution_id
+    await run.events.first(names.EXECUTION_PROGRESS, execution_id=execution)
+    await run.client.cancel(execution)
+    assert (await run.finished(execution)).status == "cancelled"
+    # Its worker is free again, and what a class declares of its errors counts there.
+    await run.client.create("maintenance.breaks_once", FAR, resources={"GPU": 1}, retry={"delay": 0})
+    execution = (await run.client.trigger("maintenance.breaks_once")).execution_id
+    done = await run.client.wait(execution, 60)
+    assert (done.status, done.attempt) == ("succeeded", 2), done.error_message
+
+
+async def test_limits_that_nobody_holds_to_there_are_refused(begin: Any) -> None:
+    run = await service(begin, None)
+    limits = {"cpu_seconds": 1.0}
+    with pytest.raises(InvalidMessage, match=r"limits\.cpu_seconds cannot be held to on a cluster"):
+        await run.client.create("user.x", FAR, task_class="demo.echo", environment="cluster", limits=limits)
+    await run.client.create("user.x", FAR, task_class="demo.echo", limits=limits)
+    with pytest.raises(InvalidMessage, match="limits"):
+        await run.client.update("user.x", environment="cluster")
+    await run.client.update("user.x", environment="cluster", limits={"query_seconds": 1.0})
+    # Of a class that says by itself where it runs, the run is refused.
+    await run.client.create("maintenance.places", FAR, limits={"memory_mb": 64})
+    done = await run.ran("maintenance.places")
+    assert (done.status, done.attempt) == ("dead", 1)
+    assert "limits.memory_mb" in done.error_message
 
 
 async def test_without_a_cluster_it_is_said_what_to_do(begin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
