@@ -7,6 +7,8 @@ from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from aico_sched.api.guard import SECURITY_HEADERS
+
 _KINDS: Final = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -41,4 +43,5 @@ def create_dashboard(api: str) -> APIRouter:
 
 def _answer(content: bytes, kind: str) -> Response:
     # Asked again each time: an upgrade of the package must not leave half of the old page in a cache.
-    return Response(content, media_type=_KINDS[kind], headers={"Cache-Control": "no-cache"})
+    # The headers here, too: inside another program nothing else sends them.
+    return Response(content, media_type=_KINDS[kind], headers={**SECURITY_HEADERS, "Cache-Control": "no-cache"})

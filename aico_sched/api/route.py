@@ -24,6 +24,11 @@ def guarded(guard: Guard) -> type[APIRoute]:
             if (refused := guard.refusal(scope)) is not None:
                 await refused.response()(scope, receive, send)
                 return
+            if scope["method"] not in (self.methods or ()):
+                text = f"{scope['method']} is no method of this address"
+                allow = {"Allow": ", ".join(sorted(self.methods or ()))}
+                await problem(ErrorCode.INVALID_MESSAGE, text, status=405).response(allow)(scope, receive, send)
+                return
             body = await whole_body(receive)
             if body is None:
                 text = f"the body is longer than {MAX_BODY_BYTES} bytes"
