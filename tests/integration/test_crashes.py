@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from aico_sched.client import SchedulerClient
+from aico_sched.client import SchedulerClient, requests
 from aico_sched.schedule import format_rfc3339
 from aico_sched.service import STOP_ORDER, SchedulerService
 from aico_sched.settings import Settings
@@ -66,7 +66,16 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, 
 
 
 @pytest.fixture
-async def crashing(tmp_path: Path, work: Any) -> AsyncIterator[tuple[SchedulerService, SchedulerClient, Faults]]:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that ask again soon: what a crash has swallowed is only seen when it is sent again."""
+    monkeypatch.setattr(requests, "RETRY_SECONDS", (0.2,))
+    monkeypatch.setattr(requests, "PATIENCE", 1.0)
+
+
+@pytest.fixture
+async def crashing(
+    tmp_path: Path, work: Any, impatient: None
+) -> AsyncIterator[tuple[SchedulerService, SchedulerClient, Faults]]:
     faults = Faults()
     settings = Settings.load(
         sandbox__enabled=False,
