@@ -11,11 +11,7 @@ import structlog
 import zmq
 
 from aico_sched import __version__
-from aico_sched.actors.bridge import BridgeActor
-from aico_sched.actors.executor import ExecutorActor
-from aico_sched.actors.health import HealthActor
-from aico_sched.actors.scheduler import SchedulerActor
-from aico_sched.actors.store import StoreActor
+from aico_sched.actor_wiring import Crew
 from aico_sched.announcement import announce, withdraw
 from aico_sched.bus.access import AccessRules
 from aico_sched.bus.address import BusAddress
@@ -23,15 +19,12 @@ from aico_sched.bus_wiring import BusSide, PrivateBus
 from aico_sched.clock import Clock, SystemClock
 from aico_sched.data.source import DataSource
 from aico_sched.execution.environments import Environments
-from aico_sched.execution.pauses import Pauses
-from aico_sched.health import Thresholds
-from aico_sched.host import HostSampler, PsutilSampler
+from aico_sched.host import HostSampler
 from aico_sched.log_topic import LogTopic
-from aico_sched.process_wiring import PowerSource, config_judge
-from aico_sched.quiet import QuietHours
+from aico_sched.process_wiring import PowerSource
 from aico_sched.runtime.cell import Fault
 from aico_sched.runtime.router import Router
-from aico_sched.runtime.supervisor import Plan, Policy, Supervisor
+from aico_sched.runtime.supervisor import Policy, Supervisor
 from aico_sched.schedule import configure_caches
 from aico_sched.security.key_sources import GivenKey
 from aico_sched.settings import Settings
@@ -45,25 +38,14 @@ from aico_sched.store.errors import (
     StoreCorrupt,
     WrongKey,
 )
-from aico_sched.store.housekeeping import Kept
 from aico_sched.store.lock import DatabaseLock
-from aico_sched.stress import Stress
-from aico_sched.tasks.catalogue import Catalogue
-from aico_sched.tasks.registry import TaskRegistry
 from aico_sched.topics import names
 from aico_sched.topics.internal import Empty
 from aico_sched.tracing import NO_TRACING, configured
 from aico_sched.wiring import (
-    Arrangements,
-    Classes,
-    breaker_rules,
     database_keys,
-    defaults,
-    history_limits,
-    learned_quiet_hours,
     make_environments,
     make_guard,
-    make_registry,
     open_data,
     open_database,
 )
@@ -262,119 +244,30 @@ class SchedulerService:
             fault=self._fault,
         )
         supervisor = Supervisor(self._router, self._clock, policy)
-        await supervisor.start(self._plans())
+        await supervisor.start(self._crew().plans())
         self._supervisor = supervisor
 
-    def _plans(self) -> list[Plan]:
-        """The actors in the order in which they start; each gets what it needs and nothing else."""
-        settings, clock = self.settings, self._clock
-        scheduler = settings.scheduler
-        boot_id = f"{clock.now_us():014x}{secrets.token_hex(3)}"
-        arrangements = Arrangements(settings)
-        guard = make_guard(settings, STOP_ORDER, real_time=isinstance(clock, SystemClock))
-        pauses = Pauses(scheduler.longest_pause)
+    def _crew(self) -> Crew:
+        """What the actors are made of."""
+        settings = self.settings
+        guard = make_guard(settings, STOP_ORDER, real_time=isinstance(self._clock, SystemClock))
         environments = self._environments = make_environments(settings, guard.watch)
         powers = self._powers = PowerSource(
-            settings, clock, environments.runner("process"), own_database=self._own_store
+            settings, self._clock, environments.runner("process"), own_database=self._own_store
         )
-        judge = config_judge(settings, environments)
-        claim_ids = iter(range(0, 2**62, 2**32))
-
-        def registry() -> TaskRegistry:
-            return make_registry(settings)
-
-        def store() -> StoreActor:
-            return StoreActor(
-                clock,
-                self._open_store,
-                Catalogue(registry(), arrangements.of),
-                defaults(settings),
-                boot_id,
-                cache_size=scheduler.cache_size,
-                kept=Kept(scheduler.event_retention, scheduler.audit_retention, scheduler.message_id_retention),
-                heartbeat_interval=scheduler.heartbeat_interval,
-                keys=self._database_keys,
-                maintenance_timeout=settings.store.maintenance_timeout,
-                history=history_limits(settings),
-                tracing=self._tracing,
-                judge=judge.ask,
-            )
-
-        def health() -> HealthActor:
-            return HealthActor(
-                clock,
-                self._sampler or PsutilSampler(),
-                Thresholds(
-                    scheduler.max_cpu_percent,
-                    scheduler.max_memory_percent,
-                    scheduler.idle_threshold_cpu,
-                    scheduler.idle_threshold_memory,
-                ),
-                actors=STOP_ORDER,
-                check_interval=scheduler.resource_check_interval,
-                window=scheduler.health_window,
-                user_idle_after=scheduler.user_idle_after,
-                stress=Stress(scheduler.stress_after, scheduler.stress_stretch),
-                version=__version__,
-                key_ages=self._bus.key_ages,
-                max_key_age=settings.bus.key_max_age,
-            )
-
-        def executor() -> ExecutorActor:
-            return ExecutorActor(
-                clock,
-                Classes(registry()),
-                environments,
-                guard,
-                pauses,
-                settings.data_dir / "task_data",
-                self._rules.may_publish,
-                max_concurrent=scheduler.max_concurrent_tasks,
-                shutdown_grace=scheduler.shutdown_grace,
-                cancel_grace=settings.execution.cancel_grace,
-                default_timeout=scheduler.default_timeout,
-                probe_bus=self._bus.round_trip,
-                open_data=self._open_data,
-                make_powers=powers.make,
-                session_keys=self._bus.session_keys,
-                tracing=self._tracing,
-            )
-
-        def scheduling() -> SchedulerActor:
-            return SchedulerActor(
-                clock,
-                timezone=settings.timezone,
-                cache_size=scheduler.cache_size,
-                longest_sleep=scheduler.scheduler_interval,
-                priority_aging=scheduler.priority_aging,
-                groups=scheduler.groups,
-                first_claim_id=next(claim_ids),
-                breaker=breaker_rules(settings),
-                default_quiet=QuietHours.of_window(scheduler.quiet_hours, settings.timezone),
-                learned_quiet=lambda: learned_quiet_hours(settings),
-                blackout=scheduler.blackout,
-            )
-
-        return [
-            (StoreActor, store),
-            (HealthActor, health),
-            (ExecutorActor, executor),
-            (SchedulerActor, scheduling),
-            (BridgeActor, self._bridge),
-        ]
-
-    def _bridge(self) -> BridgeActor:
-        bus = self._bus
-        return BridgeActor(
-            self._clock,
-            bus.endpoint,
-            self.settings.bus.name,
-            bus.role_of,
-            self._rules.may_publish,
-            heartbeat_interval=self.settings.scheduler.heartbeat_interval,
-            terms=bus.terms,
-            take_refusals=bus.take_refusals,
-            bus_figures=bus.figures,
-            log_lines=self._log_topic,
+        return Crew(
+            settings=settings,
+            clock=self._clock,
+            sampler=self._sampler,
+            names=STOP_ORDER,
+            rules=self._rules,
+            bus=self._bus,
+            open_store=self._open_store,
+            open_data=self._open_data,
+            database_keys=self._database_keys,
+            log_topic=self._log_topic,
             tracing=self._tracing,
+            guard=guard,
+            environments=environments,
+            powers=powers,
         )

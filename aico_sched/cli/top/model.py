@@ -1,7 +1,7 @@
 """What `top` shows, made of the service's answers. Pure: rows of text from one look at the service to the next."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -84,82 +84,69 @@ class Model:
 
     def running(self) -> list[Row]:
         """Executions under way, with how far they are."""
-        if self.snapshot is None:
-            return []
-        return [
-            Row(
-                run["execution_id"],
-                run["task_id"],
-                run["status"],
-                (
-                    run["execution_id"],
-                    run["task_id"],
-                    distance(run["started_at"], self.snapshot.at) or "",
-                    bar((run["progress"] or {}).get("fraction")),
-                    short((run["progress"] or {}).get("message")) or "",
-                ),
-            )
-            for run in self.snapshot.running
-        ]
+        return self._rows(lambda look: look.running, _running)
 
     def upcoming(self) -> list[Row]:
         """Tasks by their next run."""
-        if self.snapshot is None:
-            return []
-        return [
-            Row(
-                task["task_id"],
-                task["task_id"],
-                task["state"],
-                (
-                    local_time(task["next_run"]) or "–",
-                    distance(self.snapshot.at, task["next_run"]) or "–",
-                    task["task_id"],
-                    task["state"],
-                    task["schedule"],
-                ),
-            )
-            for task in self.snapshot.upcoming
-        ]
+        return self._rows(lambda look: look.upcoming, _upcoming)
 
     def newest(self) -> list[Row]:
         """What happened last."""
-        if self.snapshot is None:
-            return []
-        return [
-            Row(
-                run["execution_id"],
-                run["task_id"],
-                run["status"],
-                (
-                    local_time(run["started_at"] or run["scheduled_for"]) or "–",
-                    run["task_id"],
-                    run["status"],
-                    seconds(run["duration_seconds"]) or "–",
-                    short(run["error_message"] or run["reason"]) or "",
-                ),
-            )
-            for run in self.snapshot.newest
-        ]
+        return self._rows(lambda look: look.newest, _newest)
 
     def dead(self) -> list[Row]:
         """What failed for good."""
-        if self.snapshot is None:
-            return []
-        return [
-            Row(
-                letter["execution_id"],
-                letter["task_id"],
-                "dead",
-                (
-                    local_time(letter["died_at"]) or "–",
-                    letter["task_id"],
-                    str(len(letter["attempts"])),
-                    short(letter["reason"], 100) or "",
-                ),
-            )
-            for letter in self.snapshot.dead
-        ]
+        return self._rows(lambda look: look.dead, _dead)
+
+    def _rows(
+        self, of: Callable[[Snapshot], Sequence[Mapping[str, Any]]], row: Callable[[Mapping[str, Any], datetime], Row]
+    ) -> list[Row]:
+        look = self.snapshot
+        return [] if look is None else [row(entry, look.at) for entry in of(look)]
+
+
+def _running(run: Mapping[str, Any], now: datetime) -> Row:
+    progress = run["progress"] or {}
+    cells = (
+        run["execution_id"],
+        run["task_id"],
+        distance(run["started_at"], now) or "",
+        bar(progress.get("fraction")),
+        short(progress.get("message")) or "",
+    )
+    return Row(run["execution_id"], run["task_id"], run["status"], cells)
+
+
+def _upcoming(task: Mapping[str, Any], now: datetime) -> Row:
+    cells = (
+        local_time(task["next_run"]) or "–",
+        distance(now, task["next_run"]) or "–",
+        task["task_id"],
+        task["state"],
+        task["schedule"],
+    )
+    return Row(task["task_id"], task["task_id"], task["state"], cells)
+
+
+def _newest(run: Mapping[str, Any], _: datetime) -> Row:
+    cells = (
+        local_time(run["started_at"] or run["scheduled_for"]) or "–",
+        run["task_id"],
+        run["status"],
+        seconds(run["duration_seconds"]) or "–",
+        short(run["error_message"] or run["reason"]) or "",
+    )
+    return Row(run["execution_id"], run["task_id"], run["status"], cells)
+
+
+def _dead(letter: Mapping[str, Any], _: datetime) -> Row:
+    cells = (
+        local_time(letter["died_at"]) or "–",
+        letter["task_id"],
+        str(len(letter["attempts"])),
+        short(letter["reason"], 100) or "",
+    )
+    return Row(letter["execution_id"], letter["task_id"], "dead", cells)
 
 
 def bar(fraction: float | None) -> str:

@@ -50,10 +50,10 @@ RETURNING fence;
 SELECT fence FROM scheduler_lease;
 
 -- name: add_to_counter
-INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value;
+INSERT INTO scheduler_counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value;
 
 -- name: counters_below
-SELECT substr(name, length(?1) + 1), value FROM counters WHERE name > ?1 AND name < ?1 || '~';
+SELECT substr(name, length(?1) + 1), value FROM scheduler_counters WHERE name > ?1 AND name < ?1 || '~';
 
 -- name: newest_event_time
 SELECT timestamp FROM scheduler_events ORDER BY event_id DESC LIMIT 1;

@@ -117,7 +117,7 @@ SELECT * FROM scheduled_tasks
 WHERE schedule = '@reboot' AND deleted_at IS NULL AND enabled AND NOT paused AND available;
 
 -- name: count_tasks
-SELECT value FROM counters WHERE name = 'tasks';
+SELECT value FROM scheduler_counters WHERE name = 'tasks';
 
 -- name: unavailable_tasks
 SELECT task_id FROM scheduled_tasks WHERE NOT available AND deleted_at IS NULL LIMIT 100;
