@@ -35,7 +35,9 @@ SLOW_TO_PREPARE = {"arq": 0.01, "Procrastinate": 0.03, "APScheduler 3": 0.03, "A
 DUE_WITHIN = 60.0
 QUIET = 4.0
 ARQ_QUIET = 18.0
-"""Seconds without another end after which it is over. arq takes a run up again 12 s after its worker died."""
+BACK_WITHIN = 10.0
+"""Seconds without another end after which it is over, and more until the first one after the restart. arq takes a run
+up again 12 s after its worker died."""
 
 
 class Contestant(NamedTuple):
@@ -190,10 +192,11 @@ def killed(command: list[str], environment: dict[str, str], log: Path, count: in
         raise RuntimeError("its runs were not half-way through in time")
     second = subprocess.Popen(command, env=environment, **quietly)  # type: ignore[call-overload]
     try:
-        seen, since = -1, time.monotonic()
+        seen, since = -1, time.monotonic() + BACK_WITHIN
         while time.monotonic() - since < quiet and time.monotonic() < deadline + DUE_WITHIN:
             if (now := len(_lines(log))) != seen:
-                seen, since = now, time.monotonic()
+                since = time.monotonic() + (BACK_WITHIN if now == at_kill else 0)
+                seen = now
             time.sleep(0.05)
     finally:
         second.send_signal(signal.SIGKILL)

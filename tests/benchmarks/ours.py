@@ -211,11 +211,11 @@ class Ours:
 
     def killable(self, log: Path, count: int) -> tuple[list[str], dict[str, str]]:
         """The command of a service, and its environment, that has `count` tasks due soon, each of which adds its
-        name to `log`. At least once, as is the default."""
+        name to `log`. At least once and ten at a time, as are the defaults."""
         data_dir = self.copy()
         self.at(data_dir, "bench.witness", count, config=json.dumps({"log": str(log)}))
         command = [sys.executable, "-m", "aico_sched.cli.app", "run"]
-        return command, {**environment(data_dir), **TASKS}
+        return command, {**environment(data_dir), **TASKS, "AICO_SCHED_SCHEDULER__MAX_CONCURRENT_TASKS": "10"}
 
 
 def percentiles(seconds: list[float]) -> Result:

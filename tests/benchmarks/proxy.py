@@ -94,6 +94,7 @@ async def _carried(address: BusAddress, identities: dict[str, CurveIdentity], se
     async with asyncio.timeout(seconds + 30):
         rate: float = await arrival(here)
     for process in (publisher, counter):
+        process.kill()
         await asyncio.to_thread(process.join, 10)
     return rate
 
@@ -121,6 +122,7 @@ async def _trips(
     finally:
         echo.terminate()
         for process in (echo, ping, direct, direct_echo):
+            process.kill()
             await asyncio.to_thread(process.join, 10)
     return floor["p50_ms"], through["p50_ms"]
 

@@ -3,7 +3,7 @@
 python soak_watch.py DATA_DIR KEY PREFIX PERIOD, PREFIX being that of the tasks' ids and PERIOD their seconds. A line
 `true` says that it hears. Each line on standard input is answered with the figures since the last: start delays (p50,
 p99, max in seconds), runs, and in all: slots missed, slots run twice, events lost (gaps in `seq`), runs that failed.
-It keeps one number for each task, so its own memory does not grow.
+It keeps one number for each task and each slot that is missing, so its own memory does not grow.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ class Watch:
 
     def __init__(self, prefix: str, period: float) -> None:
         self._prefix, self._period = prefix, period
-        self._last: dict[str, float] = {}
+        self._last: dict[str, int] = {}
+        self._holes: set[tuple[str, int]] = set()
         self._seq: dict[str, int] = {}
         self._delays: list[float] = []
-        self.missed = self.doubled = self.events_lost = self.others = 0
+        self.doubled = self.events_lost = self.others = 0
 
     def take(self, topic: str, message: dict[str, Any]) -> None:
         """One event."""
@@ -51,19 +52,23 @@ class Watch:
     def _slot(self, payload: dict[str, Any]) -> None:
         slot = datetime.fromisoformat(payload["scheduled_for"]).timestamp()
         self._delays.append(datetime.fromisoformat(payload["started_at"]).timestamp() - slot)
-        last = self._last.get(payload["task_id"])
-        if last is not None:
-            steps = round((slot - last) / self._period)
-            self.missed += max(0, steps - 1)
-            self.doubled += steps == 0
-        self._last[payload["task_id"]] = max(slot, last or slot)
+        task, number = payload["task_id"], round(slot / self._period * 1_000)
+        last = self._last.get(task, number - 1_000)
+        if number > last:
+            # What lies between may still be running: a hole is filled when its end comes.
+            self._holes.update((task, each) for each in range(last + 1_000, number, 1_000))
+            self._last[task] = number
+        elif (task, number) in self._holes:
+            self._holes.remove((task, number))
+        else:
+            self.doubled += 1
 
     def figures(self) -> dict[str, float]:
         """Since the last call, and in all."""
         delays, self._delays = self._delays, []
         shares = {"p50": 0.5, "p99": 0.99, "max": 1.0}
         found: dict[str, float] = {name: percentile(delays, share) for name, share in shares.items()} if delays else {}
-        counted = {"missed": self.missed, "doubled": self.doubled, "events_lost": self.events_lost}
+        counted = {"missed": len(self._holes), "doubled": self.doubled, "events_lost": self.events_lost}
         return {**found, **counted, "runs": len(delays), "others": self.others, "tasks": len(self._last)}
 
 

@@ -15,7 +15,7 @@ from apscheduler.datastores.memory import MemoryDataStore
 from apscheduler.datastores.sqlalchemy import SQLAlchemyDataStore
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
-from common import TASK_SECONDS, Pauses, Result, began, ended, lateness, main, megabytes, note, percentile
+from common import AT_ONCE, TASK_SECONDS, Pauses, Result, began, ended, lateness, main, megabytes, note, percentile
 from sqlalchemy.ext.asyncio import create_async_engine
 
 UTC = timezone.utc  # noqa: UP017 - a peer's Python may be 3.10
@@ -43,12 +43,12 @@ async def witness(log: str, name: str) -> None:
     note(log, name)
 
 
-def make(store: str, folder: str) -> AsyncScheduler:
+def make(store: str, folder: str, room: int = ROOM) -> AsyncScheduler:
     data: Any = MemoryDataStore()
     if store == "sqlite":
         data = SQLAlchemyDataStore(create_async_engine(f"sqlite+aiosqlite:///{folder}/aps4.db"))
     defaults = TaskDefaults(job_executor="async", max_running_jobs=ROOM)
-    return AsyncScheduler(data, max_concurrent_jobs=ROOM, task_defaults=defaults, lease_duration=timedelta(seconds=3))
+    return AsyncScheduler(data, max_concurrent_jobs=room, task_defaults=defaults, lease_duration=timedelta(seconds=3))
 
 
 def at(moment: float) -> datetime:
@@ -138,7 +138,7 @@ async def prepare(store: str, folder: str, log: str, count: int, ahead: float) -
 
 async def work(store: str, folder: str) -> None:
     """Until it is killed, ten minutes at most."""
-    async with asyncio.timeout(600), make(store, folder) as scheduler:
+    async with asyncio.timeout(600), make(store, folder, AT_ONCE) as scheduler:
         await scheduler.run_until_stopped()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from arq import create_pool
 from arq.connections import ArqRedis, RedisSettings
 from arq.worker import Worker
-from common import TASK_SECONDS, Result, began, ended, lateness, main, note, percentile
+from common import AT_ONCE, TASK_SECONDS, Result, began, ended, lateness, main, note, percentile
 
 UTC = timezone.utc  # noqa: UP017 - a peer's Python may be 3.10
 WITHIN = 60.0
@@ -52,11 +52,11 @@ async def many(redis: ArqRedis, calls: list[tuple[Any, ...]], moments: list[floa
     await asyncio.gather(*(one(call, moment) for call, moment in zip(calls, moments)))  # noqa: B905
 
 
-def worker(redis: ArqRedis, timeout: float = 300) -> Worker:
+def worker(redis: ArqRedis, timeout: float = 300, room: int = ROOM) -> Worker:
     return Worker(
         functions=[tick, witness],
         redis_pool=redis,
-        max_jobs=ROOM,
+        max_jobs=room,
         keep_result=0,
         job_timeout=timeout,
         handle_signals=False,
@@ -131,7 +131,7 @@ async def prepare(port: int, log: str, count: int, ahead: float) -> Result:
 async def work(port: int) -> None:
     """Until it is killed, ten minutes at most."""
     async with asyncio.timeout(600):
-        await worker(await pool(port), CUT_OFF_AFTER).async_run()
+        await worker(await pool(port), CUT_OFF_AFTER, AT_ONCE).async_run()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ from typing import Any
 TASK_SECONDS = 0.02
 """How long a run of the measure `kill` takes: long enough to be cut off."""
 
+AT_ONCE = 10
+"""So many of them run at one time."""
+
 Result = dict[str, Any]
 
 LATE: list[float] = []

@@ -11,7 +11,7 @@ import time
 from datetime import datetime, timezone
 from typing import Any
 
-from common import TASK_SECONDS, Result, began, ended, lateness, main, note, percentile
+from common import AT_ONCE, TASK_SECONDS, Result, began, ended, lateness, main, note, percentile
 from procrastinate import App, PsycopgConnector
 
 UTC = timezone.utc  # noqa: UP017 - a peer's Python may be 3.10
@@ -51,9 +51,9 @@ class Tasks:
 
         await asyncio.gather(*(one(*each) for each in zip(arguments, moments)))  # noqa: B905
 
-    def worker(self) -> Any:
+    def worker(self, concurrency: int = CONCURRENCY) -> Any:
         return self.app.run_worker_async(
-            concurrency=CONCURRENCY,
+            concurrency=concurrency,
             fetch_job_polling_interval=EVERY,
             install_signal_handlers=False,
             update_heartbeat_interval=1,
@@ -132,7 +132,7 @@ async def work(conninfo: str) -> None:
     manual's recipe for stalled jobs does in a periodic task."""
     tasks = Tasks(conninfo)
     async with asyncio.timeout(600), tasks.app.open_async() as app:
-        working = asyncio.create_task(tasks.worker())
+        working = asyncio.create_task(tasks.worker(AT_ONCE))
         while not working.done():
             await asyncio.sleep(1)
             for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER):
