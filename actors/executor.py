@@ -145,6 +145,7 @@ class ExecutorActor(Actor):
             self._session_keys,
             self._probe_bus,
             self._default_timeout,
+            lambda: [child.info for child in self.effects.children.values()],
         )
         self._guard.watch.start(self._stalled)
         self.send(names.LOAD_ASK, Empty())

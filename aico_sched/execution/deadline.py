@@ -18,6 +18,7 @@ class Deadline:
         self._limit = asyncio.timeout(None)
         self._timer: Timer | None = None
         self._due = 0.0
+        self._over_since: float | None = None
 
     async def __aenter__(self) -> Self:
         await self._limit.__aenter__()
@@ -60,8 +61,12 @@ class Deadline:
         """Whether the time ran out, also when the code inside swallowed the cancellation."""
         return self._limit.expired()
 
+    def overdue(self) -> float:
+        """Seconds since the time ran out; 0 before that. Time that stood still is none of them."""
+        return 0.0 if self._over_since is None else self._clock.monotonic() - self._over_since
+
     def _expire(self) -> None:
-        self._timer, self._left = None, 0.0
+        self._timer, self._left, self._over_since = None, 0.0, self._clock.monotonic()
         self._limit.reschedule(asyncio.get_running_loop().time())
         if self._told is not None:
             self._told()

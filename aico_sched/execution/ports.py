@@ -5,7 +5,7 @@ An attempt has one small object here: thousands may begin at once, and most use 
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +55,7 @@ class Outside:
     session_keys: SessionKeys | None = None
     probe_bus: ProbeBus | None = None
     default_timeout: float = 300.0
+    attempts: Callable[[], Iterable[Attempt]] = tuple
 
 
 class AttemptPorts:
@@ -117,6 +118,13 @@ class AttemptPorts:
     @property
     def default_timeout(self) -> float:
         return self._outside.default_timeout
+
+    def overdue(self) -> dict[str, float]:
+        """See `tasks.ports.Ports`."""
+        return {
+            attempt.start.execution_id: 0.0 if attempt.deadline is None else attempt.deadline.overdue()
+            for attempt in self._outside.attempts()
+        }
 
     @property
     def open_data(self) -> OpenData | None:

@@ -257,6 +257,11 @@ class TaskContext(Generic[ConfigT]):
         """Seconds an attempt may take of a task that names no timeout."""
         return self._ports.default_timeout
 
+    def overdue(self) -> dict[str, float]:
+        """Every execution that is under way in this service, and the seconds by which it has exceeded its timeout: 0
+        for one within it, or that pauses."""
+        return self._ports.overdue()
+
     def data(self) -> AbstractAsyncContextManager[DataSource]:
         """AICO's data, open for the length of an `async with` block (`aico_sched.data.source.DataSource`).
 

@@ -62,6 +62,10 @@ class Ports(Protocol):
     @property
     def default_timeout(self) -> float: ...
     @property
+    def overdue(self) -> Callable[[], dict[str, float]]:
+        """Every run that is under way here, and the seconds it has gone on beyond its timeout (pauses left out)."""
+
+    @property
     def open_data(self) -> OpenData | None: ...
     @property
     def tell_quiet_hours(self) -> TellQuietHours | None: ...
@@ -96,3 +100,4 @@ class TaskPorts:
     session_keys: SessionKeys | None = None
     probe_bus: ProbeBus | None = None
     default_timeout: float = 300.0
+    overdue: Callable[[], dict[str, float]] = dict

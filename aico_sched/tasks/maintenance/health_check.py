@@ -4,11 +4,11 @@ reports only what it measured."""
 import json
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -41,6 +41,8 @@ class HealthCheck(BaseTask):
 
     name = "maintenance.health_check"
     default_schedule = "*/5 * * * *"
+    # The next check comes sooner than a retry is of use, and must not be kept waiting by it.
+    default_options: ClassVar[Mapping[str, Any]] = {"retry": {"max_attempts": 1}}
 
     class Config(BaseModel):
         model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,8 +64,9 @@ class HealthCheck(BaseTask):
 
     async def execute(self, context: TaskContext[Config]) -> TaskResult:
         """The result's `checks` maps each check that is switched on to what was measured. A check that could not be
-        measured here is neither good nor bad. Something critical fails the run, a warning does not; both raise an
-        alert, and there is word when it is well again."""
+        measured here is neither good nor bad. Both raise an alert, something critical and a warning, and there is word
+        when it is well again. Something critical fails the run, but for a scheduled run that finds only what the one
+        before has found: trouble that lasts for a night is one dead letter, not a hundred."""
         config = context.config
         wanted: list[tuple[bool, str, str, Callable[[TaskContext[HealthCheck.Config]], Awaitable[Check]]]] = [
             (config.check_disk_space, "disk_space", "critical", _disk_space),
@@ -88,10 +91,13 @@ class HealthCheck(BaseTask):
             for name, check in checks.items()
             if check["measured"] and not check["ok"]
         }
+        critical = [name for name in bad if severity[name] == "critical"]
+        known = _state(context).get("critical", []) if context.trigger == "schedule" else []
         if not config.dry_run:
             _tell(context, checks, bad, severity)
+            _remember(context, critical=critical)
         words = "; ".join(f"{name}: {error}" for name, error in bad.items())
-        if any(severity[name] == "critical" for name in bad):
+        if any(name not in known for name in critical):
             return TaskResult.failed(words, checks=checks)
         measured = [name for name, check in checks.items() if check["measured"]]
         return TaskResult.ok(words or f"measured {', '.join(measured) or 'nothing'}", checks=checks)
@@ -120,7 +126,8 @@ def _state(context: TaskContext[HealthCheck.Config]) -> dict[str, Any]:
         found = json.loads((context.data_dir / _STATE).read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    lists = isinstance(found, dict) and all(isinstance(found.get(key, []), list) for key in ("bad", "critical"))
+    return found if lists else {}
 
 
 def _remember(context: TaskContext[HealthCheck.Config], **values: Any) -> None:
@@ -217,11 +224,18 @@ async def _database_read(context: TaskContext[HealthCheck.Config]) -> Check:
 
 
 async def _stuck_executions(context: TaskContext[HealthCheck.Config]) -> Check:
-    """Runs that go on longer than their timeout allows, and so long beyond it that nothing will end them."""
+    """Runs that go on longer than their timeout allows, and so long beyond it that nothing will end them. The service
+    knows how long its own have run, pauses left out; of a run it does not know only the record tells."""
     now, grace = context.now(), context.config.stuck_after
     rows = await context.query(_RUNNING, [_stamp(now.timestamp() - grace)])
     latest, usual = now.timestamp() - grace, context.default_timeout
-    stuck = [row for row in rows if _stamp(latest - float(row["timeout"] or usual)) > row["started_at"]]
+    here = context.overdue()
+    stuck = [
+        row
+        for row in rows
+        if here.get(row["execution_id"], grace) >= grace
+        and _stamp(latest - float(row["timeout"] or usual)) > row["started_at"]
+    ]
     found: Check = {"measured": True, "ok": not stuck, "stuck": [row["execution_id"] for row in stuck[:20]]}
     return found if not stuck else found | {"error": f"{len(stuck)} runs hang, {stuck[0]['task_id']} among them"}
 
