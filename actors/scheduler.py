@@ -2,28 +2,24 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from aico_sched.clock import Clock, Flexible
+from aico_sched.claims import Claims
+from aico_sched.clock import Clock, ClockSteps, Flexible
 from aico_sched.execution.breaker import Breaker, BreakerRules
+from aico_sched.gates import Gates
 from aico_sched.histogram import Histogram
 from aico_sched.horizon import Horizon, Item
 from aico_sched.places import Places
-from aico_sched.planning import longest_defer, plan_slot, schedule_refused
+from aico_sched.planning import explained, plan_slot
 from aico_sched.put_off import PutOff
 from aico_sched.quiet import QuietHours
 from aico_sched.runtime.actor import Actor, answers, handles
 from aico_sched.schedule import (
     Schedule,
-    ScheduleError,
     cache_stats,
-    explain,
-    parse_blackout,
-    parse_rfc3339,
     parse_schedule,
 )
-from aico_sched.security import permissions
 from aico_sched.stress import passed_over
 from aico_sched.topics import names
 from aico_sched.topics.internal import (
@@ -46,32 +42,12 @@ from aico_sched.topics.internal import (
     SlotsClaimed,
 )
 
-CLAIM_CHUNK = 48
-"""Slots in the first claims of a burst: the store's turn over them is so short that the first tasks start while the
-rest are claimed. Each claim may hold as many as the burst has had already, up to `LONGEST_CLAIM`: a slot then costs the
-store a fraction of what it costs alone, and fewer commits stand before the last start."""
-
-LONGEST_CLAIM = 512
-CLAIMS_UNDER_WAY = 16
-"""Enough that a burst is claimed before its first runs end and want to be recorded."""
-
 CLAIMS_IN_TURN = 2
 LOOKAHEAD_US = 3_600 * 1_000_000
 CLOCK_STEP = 1.0
 """Seconds by which the wall clock must leave the monotonic one to count as having been set."""
 
-HELD_FOR = 10.0
-"""Seconds after which what is put off is looked at again, if the load does not change before."""
-
-LEAST_HELD = 0.001
-"""Seconds; a start whose patience is just over is looked at after it, not in the same instant again."""
-
-ELSEWHERE = ("process", "cluster")
-"""Environments whose code cannot hold this process up. A thread shares its interpreter."""
-
 TOO_LONG = "put off for longer than max_defer: "
-
-BREAKER_OPEN = "the event loop was blocked a moment ago and is given a rest (circuit breaker)"
 
 HELD_LIMIT = 4
 """Held items tolerated, in multiples of `cache_size`; beyond, no further window is loaded until some may go."""
@@ -105,44 +81,26 @@ class SchedulerActor(Actor):
     ) -> None:
         super().__init__(clock)
         self._default_quiet, self._learned_quiet = default_quiet, learned_quiet
-        self._quiet = default_quiet
-        self._windows = tuple(blackout)
+        self._gates = Gates(Breaker(breaker), blackout, default_quiet)
         self._timezone, self._cache_size, self._longest_sleep = timezone, cache_size, longest_sleep
         self._horizon = Horizon(cache_size, int(priority_aging * SECOND))
         self._loading = self._outdated = False
         # What was claimed since the question that is under way was asked: its answer may not know of it.
         self._claimed_meanwhile: set[tuple[str, int]] = set()
-        # Claims of the instance before this one may still be answered; theirs must not be taken for ours.
-        self._claim_id = first_claim_id
-        self._claims: dict[int, int] = {}
-        # How much was claimed since there was nothing to claim.
-        self._burst = 0
+        self._claims = Claims(first_claim_id)
         self._places = Places(groups)
-        self._claimed_places: dict[int, Counter[str]] = {}
-        self._limit = self._started = self._ended = 0
-        # Until health has spoken, what is for idle hours waits.
-        self._load = Load(0.0, 0.0, 0.0, False, "")
         self._put_off = PutOff(HELD_LIMIT * cache_size)
         self._next_release = 0.0
         self._lateness = Histogram()
-        self._breaker = Breaker(breaker)
         self._stopping = False
-        self._wall_us, self._monotonic = clock.now_us(), clock.monotonic()
-        self.figures = {
-            "claims": 0,
-            "deferred": 0,
-            "passed_over": 0,
-            "clock_steps": 0,
-            "loads": 0,
-            "known_max": 0,
-            "late_ms_max": 0.0,
-            "breaker_opened": 0,
-        }
+        self._clock_steps = ClockSteps(clock.now_us(), clock.monotonic())
+        counted = ("claims", "deferred", "passed_over", "clock_steps", "loads", "known_max", "breaker_opened")
+        self.figures: dict[str, float] = {**dict.fromkeys(counted, 0), "late_ms_max": 0.0}
 
     async def on_start(self) -> None:
-        self._quiet = self._learned_quiet() or self._default_quiet
+        self._gates.quiet = self._learned_quiet() or self._default_quiet
         self.send(names.CAPACITY_ASK, Empty())
-        self.send(names.BREAKER_CHANGED, BreakerChanged(self._breaker.state, "", ""))
+        self.send(names.BREAKER_CHANGED, BreakerChanged(self._gates.breaker.state, "", ""))
         self.send(names.LOAD_ASK, Empty())
         self._reload()
 
@@ -195,7 +153,7 @@ class SchedulerActor(Actor):
         return (
             self._horizon.until_us - now < LOOKAHEAD_US // 2
             and self._horizon.has_room
-            and not self._load.constrained
+            and not self._gates.load.constrained
             and self._horizon.held <= HELD_LIMIT * self._cache_size
         )
 
@@ -204,15 +162,9 @@ class SchedulerActor(Actor):
     @handles(names.CAPACITY, Capacity)
     def capacity(self, capacity: Capacity) -> None:
         """Attempts have ended, or the executor has started."""
-        if not self._limit or capacity.ended < self._ended:
-            # This actor or the executor has just started and counts from anew.
-            self._started = capacity.ended + capacity.running
-        self._limit, self._ended = capacity.limit, capacity.ended
+        self._claims.capacity(capacity)
         if capacity.whole:
-            claimed: Counter[str] = Counter()
-            for places in self._claimed_places.values():
-                claimed.update(places)
-            self._places.recount(capacity.places, claimed)
+            self._places.recount(capacity.places, self._claims.places)
             self._unpark(self._horizon.parked_places)
         else:
             self._give_back(capacity.places)
@@ -231,38 +183,29 @@ class SchedulerActor(Actor):
     @handles(names.SLOTS_CLAIMED, SlotsClaimed)
     def claimed(self, claimed: SlotsClaimed) -> None:
         """A claim is durable."""
-        if claimed.claim_id not in self._claims:
-            return
-        self._started += claimed.started
-        self._claimed_places[claimed.claim_id].subtract(claimed.places)
-        self._claims[claimed.claim_id] -= claimed.settled
-        if self._claims[claimed.claim_id] <= 0:
-            del self._claims[claimed.claim_id]
-            # Of what nothing came.
-            self._give_back(+self._claimed_places.pop(claimed.claim_id))
+        self._give_back(self._claims.settled(claimed))
 
     @handles(names.LOAD, Load)
     def load(self, load: Load) -> None:
         """The machine's load has changed: what was put off may go now."""
-        self._load = load
+        self._gates.load = load
         self._release_held()
 
     @handles(names.LOOP_STALLED, LoopStalled)
     def stalled(self, stall: LoopStalled) -> None:
         """The loop was blocked: it needs a rest."""
-        before = self._breaker.state
-        if self._breaker.stalled(self.clock.monotonic()):
+        breaker = self._gates.breaker
+        before = breaker.state
+        if breaker.stalled(self.clock.monotonic()):
             culprit = stall.task_id or stall.where or "too much work"
             self._breaker_changed(before, f"{culprit} held the event loop for {stall.seconds * 1_000:.0f} ms")
 
     def _breaker_changed(self, before: str, reason: str = "") -> None:
-        if self._breaker.state != before:
-            self.figures["breaker_opened"] += self._breaker.state == "open"
-            self.send(names.BREAKER_CHANGED, BreakerChanged(self._breaker.state, before, reason))
+        state = self._gates.breaker.state
+        if state != before:
+            self.figures["breaker_opened"] += state == "open"
+            self.send(names.BREAKER_CHANGED, BreakerChanged(state, before, reason))
         self._release_held()
-
-    def _free(self) -> int:
-        return self._limit - (self._started - self._ended) - sum(self._claims.values())
 
     # Dispatch.
 
@@ -271,31 +214,31 @@ class SchedulerActor(Actor):
         self._watch_clock(now)
         if self._stopping:
             return False
-        before = self._breaker.state
-        if self._breaker.advance(self.clock.monotonic()):
+        before = self._gates.breaker.state
+        if self._gates.breaker.advance(self.clock.monotonic()):
             self._breaker_changed(before)
         if self._horizon.held and self.clock.monotonic() >= self._next_release:
             self._release_held()
         self._horizon.advance(now)
         if not self._horizon.ready:
-            self._burst = 0
+            self._claims.nothing_left()
         for _ in range(CLAIMS_IN_TURN):
             if self._may_claim():
-                self._claim(now, min(max(CLAIM_CHUNK, min(LONGEST_CLAIM, self._burst)), self._free()))
+                self._claim(now, self._claims.next_size())
         # After the claims, so that the answer knows of them.
         if self._wants_more(now):
             self._reload()
         return self._may_claim()
 
     def _may_claim(self) -> bool:
-        return self._horizon.ready > 0 and self._free() > 0 and len(self._claims) < CLAIMS_UNDER_WAY
+        return self._horizon.ready > 0 and self._claims.possible
 
     def wake_at(self) -> float:
         due, monotonic = self._horizon.next_due_us(), self.clock.monotonic()
         latest = float("inf") if due is None else monotonic + max(0.0, (due - self.clock.now_us()) / SECOND)
         if self._horizon.held:
             latest = min(latest, self._next_release)
-        latest = min(latest, self._breaker.wake_at())
+        latest = min(latest, self._gates.breaker.wake_at())
         return Flexible(min(monotonic + self._longest_sleep, latest), latest)
 
     def _claim(self, now: int, limit: int) -> None:
@@ -303,6 +246,7 @@ class SchedulerActor(Actor):
         slots: list[Slot] = []
         runs: list[str] = []
         places: Counter[str] = Counter()
+        gates, monotonic = self._gates, self.clock.monotonic()
         while len(slots) + len(runs) < limit and (item := self._horizon.next_ready()) is not None:
             keys = item.places
             if keys and self._parks(item, keys):
@@ -311,9 +255,9 @@ class SchedulerActor(Actor):
             if blackout and item.task is not None and item.task.options.get("on_blackout") == "skip":
                 self._plan(item, now, "skip", blackout, slots)
                 continue
-            reason = blackout or self._gate(item)
-            if blackout or (reason and not self._waited_too_long(item, now)):
-                self._hold(item, reason)
+            reason = blackout or gates.closed(item, now, monotonic)
+            if blackout or (reason and gates.patient(item, now)):
+                self._hold(item, now, reason)
                 continue
             if reason and item.run is not None and item.run.on_max_defer != "run":
                 self._put_off.give_up(item, item.run.on_max_defer, TOO_LONG + reason)
@@ -331,12 +275,9 @@ class SchedulerActor(Actor):
             self.figures["late_ms_max"] = max(self.figures["late_ms_max"], late_ms)
             self._lateness.add(late_ms)
         if slots or runs:
-            self._claim_id += 1
-            self._claims[self._claim_id] = len(slots) + len(runs)
-            self._burst += len(slots) + len(runs)
-            self._claimed_places[self._claim_id] = places
+            claim_id = self._claims.open(len(slots) + len(runs), places)
             self.figures["claims"] += 1
-            self.send(names.SLOTS_CLAIM, SlotsClaim(self._claim_id, slots, runs))
+            self.send(names.SLOTS_CLAIM, SlotsClaim(claim_id, slots, runs))
         if (put_off := self._put_off.take()) is not None:
             self.figures["deferred"] += len(put_off.slots) + len(put_off.runs)
             self.send(names.SLOTS_DEFERRED, put_off)
@@ -371,7 +312,7 @@ class SchedulerActor(Actor):
             slot = slot._replace(action=action, reason=reason)
         elif slot.action == "run" and slot.next_run_us > 0 and self._passes_over(item, task, schedule, slot):
             slot = slot._replace(
-                action="skip", reason=f"the machine is under load: one slot in {self._load.stretch} runs"
+                action="skip", reason=f"the machine is under load: one slot in {self._gates.load.stretch} runs"
             )
         slots.append(slot)
         self._put_off.over(item)
@@ -387,7 +328,7 @@ class SchedulerActor(Actor):
 
     def _passes_over(self, item: Item, task: DueTask, schedule: Schedule, slot: Slot) -> bool:
         """Whether the slot is left out under lasting load. One that was put off has had its share."""
-        stretch = self._load.stretch
+        stretch = self._gates.load.stretch
         if stretch == 1 or self._put_off.told(item):
             return False
         over = passed_over(task.priority, schedule.period_us, slot.scheduled_for_us, task.anchor_us, stretch)
@@ -397,78 +338,26 @@ class SchedulerActor(Actor):
     # Putting off.
 
     def _blackout(self, item: Item, now: int) -> str:
-        """The blackout that the slot of a task must not start in; empty if there is none. It is looked at again when
-        that ends."""
-        if item.task is None:
-            return ""
-        windows = item.task.options.get("blackout")
-        if windows is None and not permissions.is_system(item.task.task_id):
-            windows = self._windows
-        if not windows:
-            return ""
-        covering = parse_blackout(tuple(windows), item.task.timezone).covering(now)
+        """That the slot of a task is in a blackout; empty if it is not. It is looked at again when that ends."""
+        covering = self._gates.blackout(item, now)
         if covering is None:
             return ""
         end, text = covering
         self._next_release = min(self._next_release, self.clock.monotonic() + (end - now) / SECOND)
         return f"it is in the blackout {text}"
 
-    def _gate(self, item: Item) -> str:
-        """Why this item must not start now; empty if it may."""
-        if self._load.constrained:
-            return self._load.constrained
-        idle_only = (
-            item.run.idle_only if item.run is not None else bool(item.task and item.task.options.get("idle_only"))
-        )
-        if idle_only and not self._load.idle:
-            return f"the machine is not idle: {self._load.not_idle}"
-        if item.task is not None and (reason := self._gate_of_quiet(item.task)):
-            return reason
-        # The last one: who passes it has used up a trial.
-        critical = permissions.is_system(item.task_id)
-        on_loop = item.environment not in ELSEWHERE
-        passes = self._breaker.admits(self.clock.monotonic(), critical=critical, on_loop=on_loop)
-        return "" if passes else BREAKER_OPEN
-
-    def _gate_of_quiet(self, task: DueTask) -> str:
-        now = self.clock.now_us()
-        if not task.options.get("low_activity") or self._quiet.is_quiet(now, task.task_id):
-            return ""
-        return f"the user may be active now; {self._quiet.describe_next(now, task.task_id)}"
-
-    def _waited_too_long(self, item: Item, now: int) -> bool:
-        return now - item.due_us > self._patience(item)
-
-    def _patience(self, item: Item) -> float:
-        """Microseconds for which this start may be put off."""
-        if item.run is not None:
-            return float("inf") if item.run.max_defer is None else item.run.max_defer * SECOND
-        assert item.task is not None
-        return longest_defer(item.task)
-
     @handles(names.QUIET_HOURS, QuietHoursLearned)
     def quiet_hours_learned(self, learned: QuietHoursLearned) -> None:
         """When the user is usually away is known better now, or not any more."""
-        self._quiet = QuietHours.from_plain(learned.quiet) if learned.quiet else self._default_quiet
+        self._gates.quiet = QuietHours.from_plain(learned.quiet) if learned.quiet else self._default_quiet
         self._release_held()
 
-    def _hold(self, item: Item, reason: str) -> None:
+    def _hold(self, item: Item, now: int, reason: str) -> None:
         """Put an item off until the load changes or its patience ends; tell of it once."""
         self._horizon.hold(item)
-        self._next_release = min(self._next_release, self.clock.monotonic() + self._holds_for(item))
-        if self._load.idle or self._load.not_idle:
+        self._next_release = min(self._next_release, self.clock.monotonic() + self._gates.look_again_in(item, now))
+        if self._gates.informed:
             self._put_off.tell(item, reason, self._horizon.holds)
-
-    def _holds_for(self, item: Item) -> float:
-        """Seconds until it is worth looking again at an item that was put off. The hour in which the user is away is
-        known; when the load will change is not."""
-        now = self.clock.now_us()
-        patience_ends = item.due_us + self._patience(item)
-        if item.task is None or not item.task.options.get("low_activity"):
-            left = (patience_ends - now) / SECOND
-            return HELD_FOR if left < 0 else min(HELD_FOR, left + LEAST_HELD)
-        quiet = self._quiet.next_quiet(now, item.task.task_id)
-        return max(HELD_FOR, (min(patience_ends, quiet or patience_ends) - now) / SECOND)
 
     def _release_held(self) -> None:
         """Look again at what was put off."""
@@ -479,9 +368,7 @@ class SchedulerActor(Actor):
 
     def _watch_clock(self, now: int) -> None:
         """Notice that the wall clock was set, and look at the store afresh: what is due has changed."""
-        monotonic = self.clock.monotonic()
-        stepped = (now - self._wall_us) / SECOND - (monotonic - self._monotonic)
-        self._wall_us, self._monotonic = now, monotonic
+        stepped = self._clock_steps.since_last(now, self.clock.monotonic())
         if abs(stepped) <= CLOCK_STEP:
             return
         self.figures["clock_steps"] += 1
@@ -498,15 +385,7 @@ class SchedulerActor(Actor):
     @answers(names.SCHEDULE_EXPLAIN)
     def explain(self, topic: str, request: Request) -> dict[str, Any]:
         """What an expression means and when it fires."""
-        payload = request.payload
-        after = payload.get("after")
-        after_us = self.clock.now_us() if after is None else parse_rfc3339(after)
-        timezone = payload.get("timezone") or self._timezone
-        try:
-            explanation = explain(payload["schedule"], timezone, after_us, payload.get("count", 5))
-        except ScheduleError as error:
-            raise schedule_refused(error) from error
-        return asdict(explanation)
+        return explained(request.payload, self._timezone, self.clock.now_us())
 
     def report(self) -> dict[str, Any]:
         return {
@@ -515,8 +394,8 @@ class SchedulerActor(Actor):
             "known": len(self._horizon),
             "ready": self._horizon.ready,
             "held": self._horizon.held,
-            "free": self._free(),
-            "breaker": self._breaker.state,
-            "quiet_hours": self._quiet.origin,
+            "free": self._claims.free,
+            "breaker": self._gates.breaker.state,
+            "quiet_hours": self._gates.quiet.origin,
             "caches": cache_stats(),
         }

@@ -52,6 +52,19 @@ class Timeout(Protocol):
         """Whether the time ran out, also when the code inside swallowed the cancellation."""
 
 
+class ClockSteps:
+    """Tells by how much the wall clock (`wall_us`) was set: how far it has left the monotonic one."""
+
+    def __init__(self, wall_us: int, monotonic: float) -> None:
+        self._wall_us, self._monotonic = wall_us, monotonic
+
+    def since_last(self, wall_us: int, monotonic: float) -> float:
+        """Seconds since the last look, negative when it was set back; a few milliseconds mean nothing."""
+        stepped = (wall_us - self._wall_us) / 1_000_000 - (monotonic - self._monotonic)
+        self._wall_us, self._monotonic = wall_us, monotonic
+        return stepped
+
+
 class SystemClock:
     """The machine's own clocks."""
 

@@ -5,13 +5,21 @@ since the epoch, UTC.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from aico_sched.execution.strikes import StrikeRules
-from aico_sched.schedule import Schedule, ScheduleError, next_run, parse_blackout, parse_schedule
+from aico_sched.schedule import (
+    Schedule,
+    ScheduleError,
+    explain,
+    next_run,
+    parse_blackout,
+    parse_rfc3339,
+    parse_schedule,
+)
 from aico_sched.schedule.instant import MAX_US
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import AFTER_RUN, NEVER, DueTask, Slot
@@ -133,6 +141,17 @@ def schedule_refused(error: ScheduleError) -> CommandError:
         text=error.text,
         suggestion=error.suggestion,
     )
+
+
+def explained(payload: Mapping[str, Any], timezone: str, now_us: int) -> dict[str, Any]:
+    """The answer to `scheduler.schedule.explain`; `timezone` is that of expressions which name none."""
+    after = payload.get("after")
+    after_us = now_us if after is None else parse_rfc3339(after)
+    zone = payload.get("timezone") or timezone
+    try:
+        return asdict(explain(payload["schedule"], zone, after_us, payload.get("count", 5)))
+    except ScheduleError as error:
+        raise schedule_refused(error) from error
 
 
 def priority_of(task_id: str, options: Mapping[str, Any]) -> int:
