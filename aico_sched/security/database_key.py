@@ -124,8 +124,16 @@ def _read(key_file: Path) -> str:
 
 
 def secret_text(key_file: Path) -> str:
-    """What a key file holds. Raises `InvalidDatabaseKey` for a file others can read, OSError for one that is not
-    there."""
-    if key_file.stat().st_mode & 0o077:
-        raise InvalidDatabaseKey(str(key_file), f"others may read it; run: chmod 600 {key_file}")
-    return key_file.read_text(encoding="ascii").strip()
+    """What a key file holds. Raises `InvalidDatabaseKey` for a file others can read or nobody, FileNotFoundError for
+    one that is not there."""
+    try:
+        if key_file.stat().st_mode & 0o077:
+            raise InvalidDatabaseKey(str(key_file), f"others may read it; run: chmod 600 {key_file}")
+        return key_file.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InvalidDatabaseKey(str(key_file), f"{error.strerror}; it must be a file that is yours to read") from error
+    except UnicodeDecodeError:
+        # Whose error holds what the file does.
+        raise InvalidDatabaseKey(str(key_file), "it holds no text; put the key back from your copy of it") from None

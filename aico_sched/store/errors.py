@@ -128,6 +128,19 @@ class DatabaseLost(CannotOpen):
         self.marker = marker
 
 
+class SwapUnreadable(CannotOpen):
+    """The file that says which database is to take the place of this one is damaged."""
+
+    def __init__(self, path: Path, journal: Path) -> None:
+        super().__init__(
+            path,
+            f"a restore or a change of its key was under way, and {journal} that tells of it is damaged. Move that "
+            f"file away to go on with the database as it is; if its key does not fit then, the new one is in the "
+            "file beside the old one whose name ends in .staged. Or restore a backup after that",
+        )
+        self.journal = journal
+
+
 class NotABackup(StoreError):
     """A file that cannot be restored; nothing was changed."""
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from aico_sched.durable import sync_folder, write_private
+from aico_sched.store.errors import SwapUnreadable
 
 SIDES = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database. Replayed onto another file, such a log would destroy it."""
@@ -56,15 +57,22 @@ def begin(database: Path, swap: Swap) -> None:
 
 def resolve(database: Path) -> bool:
     """Finish a swap that was decided, or clear away what was not. Returns whether there was one to finish. The caller
-    holds the lock, and no connection is open."""
+    holds the lock, and no connection is open. Raises `SwapUnreadable`, and then nothing has changed."""
     written = journal(database)
     if not written.exists():
         remove(incoming(database))
         return False
-    _finish(database, Swap(**json.loads(written.read_bytes())))
+    _finish(database, _read(database, written))
     written.unlink()
     sync_folder(database.parent)
     return True
+
+
+def _read(database: Path, written: Path) -> Swap:
+    try:
+        return Swap(**json.loads(written.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise SwapUnreadable(database, written) from error
 
 
 def _finish(database: Path, swap: Swap) -> None:
