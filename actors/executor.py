@@ -20,7 +20,7 @@ from aico_sched.execution.live_logs import LiveLogs
 from aico_sched.execution.pauses import Pauses
 from aico_sched.execution.ports import AttemptPorts, MakePowers, Outside
 from aico_sched.execution.stalls import Stall
-from aico_sched.histogram import Histogram
+from aico_sched.execution.tally import Tally
 from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor, Child, handles
 from aico_sched.security import permissions
@@ -50,9 +50,6 @@ log = structlog.get_logger(__name__)
 
 BEYOND_RUNNERS = 1.0
 """Seconds by which an attempt is given up later than its runner would do it, which knows best what it leaves behind."""
-
-FAILURE_KINDS = 50
-"""Types of error that are counted each by itself."""
 
 
 class Registry(TaskLoader, Protocol):
@@ -113,20 +110,7 @@ class ExecutorActor(Actor):
         self._decisions: list[Audit] = []
         self._stop_at: float | None = None
         self._stopped_children = False
-        self.figures = {
-            "started": 0,
-            "ended": 0,
-            "succeeded": 0,
-            "failed": 0,
-            "timed_out": 0,
-            "cancelled": 0,
-            "interrupted": 0,
-            "abandoned": 0,
-        }
-        self._failures: Counter[str] = Counter()
-        self._delay = Histogram()
-        self._delay_ms_max = 0.0
-        self._seconds = {"total": 0.0, "max": 0.0}
+        self._tally = Tally()
 
     async def on_start(self) -> None:
         attempts = [child.info for child in self.effects.children.values()]
@@ -202,10 +186,7 @@ class ExecutorActor(Actor):
         self._decisions.append(_decided(start, now))
         attempt = Attempt(start, begun=True)
         self._running += 1
-        self.figures["started"] += 1
-        delay_ms = (now - start.claimed_us) / 1_000
-        self._delay_ms_max = max(self._delay_ms_max, delay_ms)
-        self._delay.add(delay_ms)
+        self._tally.started((now - start.claimed_us) / 1_000)
         self.effects.spawn(start.execution_id, attempt, lambda: self._run(attempt))
 
     async def _run(self, attempt: Attempt) -> None:
@@ -268,14 +249,7 @@ class ExecutorActor(Actor):
             return
         self.effects.release(end.execution_id)
         self._running -= 1
-        self.figures["ended"] += 1
-        self.figures[end.outcome] += 1
-        if end.error_type is not None:
-            known = end.error_type in self._failures or len(self._failures) < FAILURE_KINDS
-            self._failures[end.error_type if known else "other"] += 1
-        seconds = (end.completed_us - end.started_us) / 1_000_000
-        self._seconds["total"] += seconds
-        self._seconds["max"] = max(self._seconds["max"], seconds)
+        self._tally.ended(end)
         self._ends.append(end)
         self._freed.update(child.info.start.places or ())
         if end.usage and end.usage.get("abandoned"):
@@ -289,7 +263,7 @@ class ExecutorActor(Actor):
 
     def _abandoned(self, attempt: Attempt, end: AttemptEnd) -> None:
         """Say that a run goes on which nobody waits for any more."""
-        self.figures["abandoned"] += 1
+        self._tally.counts["abandoned"] += 1
         task_id = attempt.start.task_id
         message = (
             f"a run of {task_id} did not end when it was told to; it was left to itself and may still use the machine. "
@@ -327,7 +301,7 @@ class ExecutorActor(Actor):
         places, self._freed = self._freed, Counter()
         if whole:
             places = Counter(key for child in self.effects.children.values() for key in child.info.start.places or ())
-        self.send(names.CAPACITY, Capacity(limit, self.figures["ended"], running, dict(places), whole))
+        self.send(names.CAPACITY, Capacity(limit, self._tally.counts["ended"], running, dict(places), whole))
 
     @handles(names.CAPACITY_ASK, Empty)
     def capacity_asked(self, _: Empty) -> None:
@@ -391,16 +365,11 @@ class ExecutorActor(Actor):
 
     def report(self) -> dict[str, Any]:
         return {
-            **self.figures,
-            "failures": dict(self._failures),
-            "start_delay": self._delay.report(),
+            **self._tally.report(),
             "limit": self._limit,
             "running": self._running,
             "waiting": len(self._waiting),
             "paused": len(self._pauses),
-            "start_delay_ms_max": self._delay_ms_max,
-            "seconds_total": self._seconds["total"],
-            "seconds_max": self._seconds["max"],
             "loop": self._guard.report(),
             "environments": self._environments.report(),
             "caches": self._registry.cache_stats(),
