@@ -10,6 +10,7 @@ from aico_sched.data.source import NothingThere, Table
 from aico_sched.tasks.agency.extra import missing
 from aico_sched.tasks.base import BaseTask, TaskResult, TransientError
 from aico_sched.tasks.context import TaskContext
+from aico_sched.tasks.vectors import IN_QUIET_HOURS
 from aico_sched.topics.commands import Environment
 from aico_sched.worker.worker import Worker, WorkerFailed
 
@@ -24,12 +25,7 @@ class EmotionTraining(BaseTask):
     name = "agency.emotion_training"
     default_schedule = "0 3 * * 6"
     environment: ClassVar[Environment] = "loop"
-    default_options: ClassVar[Mapping[str, Any]] = {
-        "timeout": 3_600,
-        "idle_only": True,
-        "low_activity": True,
-        "max_defer": 72_000,
-    }
+    default_options: ClassVar[Mapping[str, Any]] = {**IN_QUIET_HOURS, "timeout": 3_600}
 
     class Config(BaseModel):
         model_config = ConfigDict(frozen=True, extra="forbid")

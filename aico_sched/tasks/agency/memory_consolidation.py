@@ -6,13 +6,14 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from aico_sched.data.chroma import DATABASE, INTERNAL
+from aico_sched.data.chroma import INTERNAL
+from aico_sched.data.source import NothingThere
 from aico_sched.tasks.agency.extra import missing
-from aico_sched.tasks.base import BaseTask, TaskResult, TransientError
+from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.context import TaskContext
-from aico_sched.tasks.maintenance.vector_optimization import default_vectors
+from aico_sched.tasks.vectors import IN_QUIET_HOURS, vectors
 from aico_sched.topics.commands import Environment
-from aico_sched.worker.worker import Worker, WorkerFailed
+from aico_sched.worker.worker import Worker
 
 BATCH = 20
 """Merges, promotions or archivings of one step."""
@@ -27,12 +28,7 @@ class MemoryConsolidation(BaseTask):
     name = "agency.memory_consolidation"
     default_schedule = "30 2 * * *"
     environment: ClassVar[Environment] = "loop"
-    default_options: ClassVar[Mapping[str, Any]] = {
-        "timeout": 1_800,
-        "idle_only": True,
-        "low_activity": True,
-        "max_defer": 72_000,
-    }
+    default_options: ClassVar[Mapping[str, Any]] = {**IN_QUIET_HOURS, "timeout": 1_800}
 
     class Config(BaseModel):
         model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,12 +61,8 @@ class MemoryConsolidation(BaseTask):
         config = context.config
         if (absent := missing()) is not None:
             return absent
-        path = config.path or default_vectors()
-        if not (path / DATABASE).is_file():
-            return TaskResult.skip(f"there is no ChromaDB at {path}")
         rules = config.model_dump(include={"similarity", "promote_from", "forget_below", "half_life_days", "same_keys"})
         arguments = {
-            "path": str(path),
             "working": config.working,
             "long_term": config.long_term,
             "archive": config.archive,
@@ -78,10 +70,11 @@ class MemoryConsolidation(BaseTask):
             "now": context.now().isoformat(),
         }
         try:
-            async with Worker.open("aico_sched.tasks.agency.memory_vectors:MemoryVectors", **arguments) as worker:
+            factory = "aico_sched.tasks.agency.memory_vectors:MemoryVectors"
+            async with vectors(factory, config.path, **arguments) as worker:
                 return await self._consolidate(context, worker)
-        except WorkerFailed as error:
-            raise TransientError(str(error)) from error
+        except NothingThere as error:
+            return TaskResult.skip(str(error))
 
     async def _consolidate(self, context: TaskContext[Config], worker: Worker) -> TaskResult:
         await context.progress(None, "looking for clusters")

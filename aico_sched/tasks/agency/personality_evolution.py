@@ -11,6 +11,7 @@ from aico_sched.data.source import Change, DataSource, NoSuchTable, NothingThere
 from aico_sched.tasks.agency.traits import DriftRules, Evidence, Trait, drifted, gather, picture, violations
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.context import TaskContext
+from aico_sched.tasks.vectors import IN_QUIET_HOURS
 from aico_sched.topics.commands import Environment
 
 PAGE = 500
@@ -33,7 +34,7 @@ class PersonalityEvolution(BaseTask):
     name = "agency.personality_evolution"
     default_schedule = "0 3 1 * *"
     environment: ClassVar[Environment] = "loop"
-    default_options: ClassVar[Mapping[str, Any]] = {"idle_only": True, "low_activity": True, "max_defer": 72_000}
+    default_options: ClassVar[Mapping[str, Any]] = IN_QUIET_HOURS
 
     class Config(BaseModel):
         model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,29 +1,23 @@
 """Keeps the index of AICO's vector memory small and exact: measures each collection, and rebuilds what needs it."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aico_sched.data.chroma import DATABASE, PAGE
+from aico_sched.data.chroma import PAGE
+from aico_sched.data.source import NothingThere
 from aico_sched.tasks.base import BaseTask, TaskResult, TransientError
 from aico_sched.tasks.context import TaskContext
+from aico_sched.tasks.vectors import IN_QUIET_HOURS, vectors
 from aico_sched.topics.commands import Environment
-from aico_sched.worker.worker import Worker, WorkerFailed
+from aico_sched.worker.worker import Worker
 
 WORSE = 0.01
 """A rebuilt index may find so much less than the old one and still count as no worse: recall is a sample's."""
 
 Found = dict[str, Any]
-
-
-def default_vectors() -> Path:
-    """Where AICO keeps its vectors: `$AICO_DATA_DIR/data/chroma`, else `~/.local/share/aico/data/chroma`."""
-    configured = os.environ.get("AICO_DATA_DIR")
-    base = Path(configured) if configured else Path.home() / ".local" / "share" / "aico"
-    return base / "data" / "chroma"
 
 
 class VectorOptimization(BaseTask):
@@ -32,12 +26,7 @@ class VectorOptimization(BaseTask):
     name = "maintenance.vector_optimization"
     default_schedule = "0 4 * * 0"
     environment: ClassVar[Environment] = "loop"
-    default_options: ClassVar[Mapping[str, Any]] = {
-        "timeout": 3_600,
-        "idle_only": True,
-        "low_activity": True,
-        "max_defer": 72_000,
-    }
+    default_options: ClassVar[Mapping[str, Any]] = {**IN_QUIET_HOURS, "timeout": 3_600}
 
     class Config(BaseModel):
         model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,14 +42,11 @@ class VectorOptimization(BaseTask):
     async def execute(self, context: TaskContext[Config]) -> TaskResult:
         """Cancelled or killed at any point it leaves every collection whole, and the next run goes on from there.
         While it runs nobody else may use the folder: it refuses to start if somebody does."""
-        path = context.config.path or default_vectors()
-        if not (path / DATABASE).is_file():
-            return TaskResult.skip(f"there is no ChromaDB at {path}")
         try:
-            async with Worker.open("aico_sched.tasks.maintenance.vector_index:VectorIndex", path=str(path)) as worker:
+            async with vectors("aico_sched.tasks.maintenance.vector_index:VectorIndex", context.config.path) as worker:
                 return await self._optimise(context, worker)
-        except WorkerFailed as error:
-            raise TransientError(str(error)) from error
+        except NothingThere as error:
+            return TaskResult.skip(str(error))
 
     async def _optimise(self, context: TaskContext[Config], worker: Worker) -> TaskResult:
         config = context.config
