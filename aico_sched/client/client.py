@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Self, TypeVar
 
-import structlog
 import zmq
 
 from aico_sched.bus.address import BusAddress
@@ -34,7 +33,6 @@ from aico_sched.topics.views import EventPage, ExecutionView
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-log = structlog.get_logger(__name__)
 
 WINDOW: Final = 1_000
 """Requests in flight at once; further ones wait their turn."""
@@ -314,7 +312,7 @@ class SchedulerClient:
                 received = read(body)
             except Unreadable as error:
                 self.unreadable += 1
-                log.warning("client.unreadable_message", topic=topic, error=error.message)
+                _warn_of_unreadable(topic, error.message)
                 continue
             envelope = received.envelope
             trusted = self._service_key is None or is_signed_by(self._service_key, topic, received)
@@ -337,3 +335,10 @@ async def _set_within(event: asyncio.Event, seconds: float) -> None:
     except TimeoutError:
         if not limit.expired():
             raise
+
+
+def _warn_of_unreadable(topic: str, error: str) -> None:
+    # A third of the time in which a client is imported, for what hardly ever happens.
+    import structlog  # noqa: PLC0415
+
+    structlog.get_logger(__name__).warning("client.unreadable_message", topic=topic, error=error)

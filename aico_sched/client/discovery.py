@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import structlog
-
 from aico_sched.bus.address import BusAddress, InvalidBusAddress
 from aico_sched.client.errors import ServiceUnreachable
 from aico_sched.paths import default_data_dir
@@ -17,7 +15,6 @@ from aico_sched.topics.codecs import Codec
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-log = structlog.get_logger(__name__)
 
 SERVICE_FILE: Final = "service.json"
 _VERSION: Final = 1
@@ -80,7 +77,10 @@ def present_key(data_dir: Path | None, name: str, bus: str | None) -> CurveIdent
     try:
         return locate(data_dir, name, bus).identity
     except (ServiceUnreachable, InvalidBusAddress, KeyRingError, OSError) as error:
-        log.warning("key_not_renewed", name=name, error=str(error))
+        # Loaded for this alone.
+        import structlog  # noqa: PLC0415
+
+        structlog.get_logger(__name__).warning("key_not_renewed", name=name, error=str(error))
         return None
 
 

@@ -13,6 +13,7 @@ from aico_sched.host import HostSampler
 from aico_sched.runtime.cell import Fault
 from aico_sched.security.keys import KeyRing
 from aico_sched.service import SchedulerService
+from tests.integration.support.forked import Stem
 from tests.integration.support.running import Recorder, Running, settings_for
 from tests.integration.support.tasks import Gate, new_gate
 from tests.integration.support.wire import Wire
@@ -87,3 +88,10 @@ def gate() -> Iterator[Gate]:
     """What holds `user.gated` tasks that are configured with its name."""
     with new_gate() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def chroma() -> Iterator[Stem]:
+    """Makes processes that have imported ChromaDB (1.5 s) already."""
+    with Stem("chromadb") as stem:
+        yield stem

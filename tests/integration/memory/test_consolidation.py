@@ -3,8 +3,8 @@
 import itertools
 import json
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,20 @@ from aico_sched.tasks.agency import extra
 from aico_sched.tasks.agency.memory_consolidation import MemoryConsolidation
 from aico_sched.tasks.agency.memory_vectors import ORIGINAL
 from aico_sched.testing import VirtualClock, run_task
-from aico_sched.worker.worker import Worker
+from tests.integration.support.forked import Forked, Stem
 
 COUNT = 2_000 if os.environ.get("AICO_SCHED_LONG") == "1" else 150
 MERGE_ONLY = {"promote_from": 1.0, "forget_below": 0.0}
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 Pairs = set[frozenset[str]]
+Open = Callable[[Path], AbstractAsyncContextManager[Forked]]
 
 
-@asynccontextmanager
-async def remembered(folder: Path) -> AsyncIterator[Worker]:
-    async with Worker.open("tests.integration.memory.remembered:Remembered", path=str(folder)) as worker:
-        yield worker
+@pytest.fixture
+def remembered(chroma: Stem) -> Open:
+    """Opens a folder with memories."""
+    return lambda folder: chroma.open("tests.integration.memory.remembered:Remembered", path=str(folder))
 
 
 async def consolidate(folder: Path, **config: Any) -> Any:
@@ -52,7 +53,7 @@ def archived_ids(held: dict[str, dict[str, Any]]) -> set[str]:
     return {id_ for id_ in names if not id_.endswith(ORIGINAL)}
 
 
-async def test_merges_are_precise_complete_and_cost_no_answer(tmp_path: Path) -> None:
+async def test_merges_are_precise_complete_and_cost_no_answer(tmp_path: Path, remembered: Open) -> None:
     async with remembered(tmp_path) as memories:
         fact_of = await memories.call("fill", count=COUNT, seed=4)
         before = await memories.call("answers", count=COUNT, seed=4)
@@ -81,7 +82,7 @@ async def test_merges_are_precise_complete_and_cost_no_answer(tmp_path: Path) ->
     assert again.data["merge"] == 0
 
 
-async def test_important_ones_are_promoted_and_faded_ones_archived_never_lost(tmp_path: Path) -> None:
+async def test_important_ones_are_promoted_and_faded_ones_archived_never_lost(tmp_path: Path, remembered: Open) -> None:
     async with remembered(tmp_path) as memories:
         fact_of = await memories.call("fill", count=60, seed=7)
         before = await memories.call("held")
@@ -104,7 +105,9 @@ async def test_important_ones_are_promoted_and_faded_ones_archived_never_lost(tm
     assert all(meta["promoted_from"] == "working_memory" for meta in held["long_term_memory"].values())
 
 
-async def test_killed_between_copy_and_delete_nothing_is_lost_or_counted_twice(tmp_path: Path) -> None:
+async def test_killed_between_copy_and_delete_nothing_is_lost_or_counted_twice(
+    tmp_path: Path, remembered: Open
+) -> None:
     async with remembered(tmp_path) as memories:
         fact_of = await memories.call("fill", count=60, seed=9)
         accesses = sum(meta["access_count"] for meta in (await memories.call("held"))["working_memory"].values())
@@ -128,7 +131,7 @@ async def _killed_after_its_first_steps(running: Any) -> None:
         for child in psutil.Process().children():
             # It may end by itself at any moment.
             with suppress(psutil.NoSuchProcess):
-                if child.cpu_times().user > 0.5:
+                if "aico_sched.worker.serve" in child.cmdline() and child.cpu_times().user > 0.5:
                     await asyncio.sleep(0.3)
                     child.kill()
         await asyncio.sleep(0.01)

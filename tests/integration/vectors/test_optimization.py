@@ -4,8 +4,8 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,18 @@ import pytest
 
 from aico_sched.tasks.maintenance.vector_optimization import VectorOptimization
 from aico_sched.testing import run_task
-from aico_sched.worker.worker import Worker
+from tests.integration.support.forked import Forked, Stem
 
 INDEX = "aico_sched.tasks.maintenance.vector_index:VectorIndex"
 COUNT = 50_000 if os.environ.get("AICO_SCHED_LONG") == "1" else 1_800
 LAG = 0.02
+Open = Callable[[Path], AbstractAsyncContextManager[Forked]]
 
 
-@asynccontextmanager
-async def shelf(folder: Path) -> AsyncIterator[Worker]:
-    async with Worker.open("tests.integration.vectors.shelf:Shelf", path=str(folder)) as worker:
-        yield worker
+@pytest.fixture
+def shelf(chroma: Stem) -> Open:
+    """Opens a folder with collections."""
+    return lambda folder: chroma.open("tests.integration.vectors.shelf:Shelf", path=str(folder))
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ class LagProbe:
         return sorted(self.lags)[int(share * (len(self.lags) - 1))]
 
 
-async def test_a_fragmented_index_is_rebuilt_and_a_good_one_left(folder: Path) -> None:
+async def test_a_fragmented_index_is_rebuilt_and_a_good_one_left(folder: Path, shelf: Open) -> None:
     async with shelf(folder) as made:
         await made.call("fill", name="holes", count=COUNT, delete=COUNT // 2, space="cosine")
         await made.call("fill", name="good", count=1_050, seed=2)
@@ -77,7 +78,7 @@ async def test_a_fragmented_index_is_rebuilt_and_a_good_one_left(folder: Path) -
     assert run.progress[-1]["fraction"] == 1.0
 
 
-async def test_an_index_with_low_recall_is_rebuilt_finer(folder: Path) -> None:
+async def test_an_index_with_low_recall_is_rebuilt_finer(folder: Path, shelf: Open) -> None:
     async with shelf(folder) as made:
         await made.call("fill", name="dull", count=2_000, ef_construction=2, ef_search=2, max_neighbors=2)
     run = await run_task(VectorOptimization, {"path": str(folder), "vacuum": False}, deadline=300)
@@ -87,7 +88,7 @@ async def test_an_index_with_low_recall_is_rebuilt_finer(folder: Path) -> None:
     assert dull["rebuilt"] and dull["recall_after"] > dull["recall_before"]
 
 
-async def test_dry_run_and_missing_and_used_folders_change_nothing(folder: Path, tmp_path: Path) -> None:
+async def test_dry_run_and_missing_and_used_folders_change_nothing(folder: Path, tmp_path: Path, shelf: Open) -> None:
     run = await run_task(VectorOptimization, {"path": str(tmp_path / "none")})
     assert run.result is not None and run.result.skipped and "no ChromaDB" in run.result.message
     async with shelf(folder) as made:
@@ -101,7 +102,7 @@ async def test_dry_run_and_missing_and_used_folders_change_nothing(folder: Path,
         assert await made.call("look", name="holes") == before
 
 
-async def test_killed_anywhere_nothing_is_lost_and_the_next_run_goes_on(folder: Path) -> None:
+async def test_killed_anywhere_nothing_is_lost_and_the_next_run_goes_on(folder: Path, shelf: Open) -> None:
     async with shelf(folder) as made:
         await made.call("fill", name="holes", count=2_500, delete=1_000)
         before = await made.call("look", name="holes")
