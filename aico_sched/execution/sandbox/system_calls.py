@@ -1,4 +1,5 @@
-"""A filter of system calls (seccomp), for what Landlock lets through: other processes, UDP, shared memory, io_uring.
+"""A filter of system calls (seccomp), for what Landlock lets through: other processes, UDP, shared memory, io_uring,
+modes and owners of files.
 
 Needs no privileges but no-new-privileges. Numbers from the kernel's `unistd` headers.
 """
@@ -60,6 +61,23 @@ _REFUSED: Final[dict[str, tuple[int | None, int | None]]] = {
     "add_key": (248, 217),
     "request_key": (249, 218),
     "keyctl": (250, 219),
+    # Owners, attributes and times of any file of the same user; `utimensat` has its own rule.
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "chown": (92, None),
+    "lchown": (94, None),
+    "fchown": (93, 55),
+    "fchownat": (260, 54),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "setxattrat": (463, 463),
+    "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
     # The machine.
     "mount": (165, 40),
     "umount2": (166, 39),
@@ -96,7 +114,15 @@ _REFUSED: Final[dict[str, tuple[int | None, int | None]]] = {
     "sethostname": (170, 161),
     "setdomainname": (171, 162),
 }
-_CLONE, _CLONE3, _SOCKET = (56, 220), (435, 435), (41, 198)
+_PRETENDED: Final[dict[str, tuple[int | None, int | None]]] = {
+    # Modes of any file of the same user. A filter does not see which file is meant, and whoever copies one sets its
+    # mode: so it seems to work, and changes nothing.
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+}
+_CLONE, _CLONE3, _SOCKET, _UTIMENSAT = (56, 220), (435, 435), (41, 198), (280, 88)
 _KILL, _TGKILL, _PRLIMIT, _PRCTL = (62, 129), (234, 131), (302, 261), (157, 167)
 
 _ARCHITECTURE: Final = {"x86_64": (0, 0xC000_003E), "aarch64": (1, 0xC000_00B7)}
@@ -106,7 +132,7 @@ _INET, _INET6 = 2, 10
 
 _LOAD, _EQUAL, _AT_LEAST, _HAS_BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL_PROCESS, _ERROR = 0x7FFF_0000, 0x8000_0000, 0x0005_0000
-_NUMBER, _ARCH, _ARGUMENT = 0, 4, 16
+_NUMBER, _ARCH, _ARGUMENT, _THIRD = 0, 4, 16, 32
 _MODE_FILTER: Final = 2
 
 Instruction = tuple[int, int, int, int]
@@ -132,13 +158,15 @@ def program(machine: str, pid: int, *, network: bool) -> list[Instruction]:
         (_AT_LEAST, 0, 1, _X32),
         _refuse(errno.ENOSYS),
     ]
-    for numbers in _REFUSED.values():
-        number = numbers[column]
-        if number is not None:
-            steps += [(_EQUAL, 0, 1, number), _refuse(errno.EPERM)]
+    for table, answer in ((_REFUSED, errno.EPERM), (_PRETENDED, 0)):
+        for numbers in table.values():
+            number = numbers[column]
+            if number is not None:
+                steps += [(_EQUAL, 0, 1, number), _refuse(answer)]
     # The C library falls back to `clone`, whose flags a filter can see.
     steps += [(_EQUAL, 0, 1, _CLONE3[column]), _refuse(errno.ENOSYS)]
     steps += _if(_CLONE[column], [(_LOAD, 0, 0, _ARGUMENT), (_HAS_BITS, 0, 1, _CLONE_THREAD), _allow()])
+    steps += _if(_UTIMENSAT[column], _unless_now())
     for numbers in (_KILL, _TGKILL):
         steps += _only(numbers[column], {pid})
     steps += _only(_PRLIMIT[column], {0, pid})
@@ -161,6 +189,7 @@ def _allow() -> Instruction:
 
 
 def _refuse(number: int) -> Instruction:
+    """With that error; with 0 the caller believes that it was done."""
     return (_RETURN, 0, 0, _ERROR | number)
 
 
@@ -168,6 +197,12 @@ def _if(number: int, body: list[Instruction], otherwise: int = errno.EPERM) -> l
     """For the call `number`: `body`, then refusal. Nothing after it is reached with another value loaded."""
     body = [*body, _refuse(otherwise)]
     return [(_EQUAL, 0, len(body), number), *body]
+
+
+def _unless_now() -> list[Instruction]:
+    """To set times, as whoever copies a file does, seems to work. The present time, which has no third argument, is
+    refused: `Path.touch` tries it to see whether there is a file to be made."""
+    return [(_LOAD, 0, 0, _THIRD), (_EQUAL, 0, 2, 0), (_LOAD, 0, 0, _THIRD + 4), (_EQUAL, 1, 0, 0), _refuse(0)]
 
 
 def _only(number: int, first: set[int], otherwise: int = errno.EPERM) -> list[Instruction]:

@@ -57,6 +57,22 @@ def raising_limits():
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard + 1, hard + 1))
 
+def unchanged(path, change):
+    def look():
+        found = os.stat(path)
+        return found.st_mode, found.st_uid, found.st_mtime_ns
+    before = look()
+    change(path)
+    if look() == before:
+        raise PermissionError("nothing has changed")
+
+database = outside / "scheduler.db"
+module = Path(sys.modules["aico_sched"].__file__)
+
+def by_descriptor(path):
+    with path.open("rb") as file:
+        os.fchmod(file.fileno(), 0o400)
+
 x86 = os.uname().machine == "x86_64"
 tries = {
     "read the database": lambda: (outside / "scheduler.db").read_bytes(),
@@ -70,6 +86,13 @@ tries = {
     "list the root": lambda: os.listdir("/"),
     "read the service's environment": lambda: Path(f"/proc/{os.getppid()}/environ").read_bytes(),
     "read its own process's files": lambda: os.listdir("/proc/self/fd"),
+    "change a mode": lambda: unchanged(database, lambda path: os.chmod(path, 0o444)),
+    "change the mode of a folder": lambda: unchanged(outside, lambda path: os.chmod(path, 0o777)),
+    "change the mode of code": lambda: unchanged(module, by_descriptor),
+    "change times": lambda: unchanged(database, lambda path: os.utime(path, (0, 0))),
+    "change times to now": lambda: unchanged(database, os.utime),
+    "change an owner": lambda: os.chown(database, os.getuid(), os.getgid()),
+    "change an attribute": lambda: os.setxattr(database, "user.x", b"x"),
     "write beside": lambda: (outside / "planted").write_text("x"),
     "write code": lambda: (outside / "tasks" / "planted.py").write_text("x"),
     "write into the package": lambda: (Path(sys.modules["aico_sched"].__file__).parent / "planted").write_text("x"),
@@ -143,7 +166,14 @@ with sqlite3.connect(own / "mine.db") as database:
 with tempfile.TemporaryDirectory() as folder:
     inside = Path(folder).is_relative_to(own)
 os.kill(os.getpid(), 0)
+import shutil
+shutil.copy2(own / "c", own / "copy")
+(own / "copy").touch()
+(own / "touched").touch()
+assert (own / "touched").exists()
+shutil.copytree(own / "a", own / "tree")
 return {
+    "copy": (own / "copy").read_text(),
     "text": (own / "link").read_text(),
     "inside": inside,
     "zone": str(zoneinfo.ZoneInfo("Europe/Berlin")),

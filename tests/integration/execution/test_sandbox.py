@@ -104,6 +104,7 @@ def test_nothing_is_inherited(seen: Callable[[str], dict[str, Any]], identity: s
 def test_a_task_works_in_its_own_folder(seen: Callable[[str], dict[str, Any]], identity: str) -> None:
     assert seen(identity)["uses"] == {
         "text": "text",
+        "copy": "text",
         "inside": True,
         "zone": "Europe/Berlin",
         "thread": 42,
