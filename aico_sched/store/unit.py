@@ -168,6 +168,11 @@ class Unit:
         self._executions += 1
         return f"{self.boot_id}-{self._executions:012x}"
 
+    @property
+    def executions_made(self) -> int:
+        """Grows by one with each execution; only differences mean something."""
+        return self._executions
+
     def task(self, task_id: str) -> TaskRow | None:
         """The live task of that id."""
         row = self.database.one("task", (task_id,))

@@ -20,6 +20,7 @@ DELETE FROM task_executions WHERE id IN (
             SELECT 1 FROM task_executions n
             WHERE n.task_id = e.task_id AND n.trigger = 'schedule' AND n.scheduled_for > e.scheduled_for LIMIT ?4
         )) >= ?4
+        OR EXISTS (SELECT 1 FROM scheduled_tasks t WHERE t.task_id = e.task_id AND t.deleted_at IS NOT NULL)
       )
     ORDER BY e.id LIMIT ?5
 )
@@ -27,3 +28,14 @@ RETURNING execution_id;
 
 -- name: forget_attempts
 DELETE FROM task_attempts WHERE execution_id IN (SELECT value FROM json_each(?));
+
+-- name: deleted_window
+SELECT coalesce(max(deleted_at), '') FROM (
+    SELECT deleted_at FROM scheduled_tasks
+    WHERE deleted_at IS NOT NULL AND deleted_at > ? AND deleted_at < ? ORDER BY deleted_at LIMIT ?
+);
+
+-- name: forget_tasks
+DELETE FROM scheduled_tasks
+WHERE deleted_at IS NOT NULL AND deleted_at > ? AND deleted_at <= ?
+  AND NOT EXISTS (SELECT 1 FROM task_executions e WHERE e.task_id = scheduled_tasks.task_id);

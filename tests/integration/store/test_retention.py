@@ -121,3 +121,63 @@ async def test_the_service_forgets_by_itself(start: Start) -> None:
 
 def _key(folder: Path) -> str:
     return (folder / "keys" / "database.key").read_text().strip()
+
+
+def deleted(unit: Unit, task_id: str, hours: float) -> None:
+    unit.begin(NOW)
+    at = format_rfc3339(NOW - int(hours * 3_600_000_000))
+    unit.database._raw("UPDATE scheduled_tasks SET deleted_at = ? WHERE task_id = ?", (at, task_id))
+    unit.database.commit()
+
+
+def test_a_deleted_task_goes_with_the_last_of_its_history(tmp_path: Path) -> None:
+    unit, retention = made(tmp_path, days=30.0)
+    add(unit, "user.live", [])
+    add(unit, "user.empty", [])
+    add(unit, "user.fresh", [])
+    add(unit, "user.old", [90.0, 80.0])
+    recent = add(unit, "user.recent", [90.0, 10.0])
+    for task_id, hours in (("user.empty", 2.0), ("user.fresh", 0.5), ("user.old", 2.0), ("user.recent", 2.0)):
+        deleted(unit, task_id, hours)
+    unit.begin(NOW)
+    while retention.step():
+        pass
+    left = [row[0] for row in unit.database._raw("SELECT task_id FROM scheduled_tasks ORDER BY task_id")]
+    assert left == ["user.fresh", "user.live", "user.recent"]
+    unit.database.commit()
+    assert sweep(unit, retention) == recent[1:]
+
+
+def test_many_deleted_tasks_go_a_window_at_a_time(tmp_path: Path) -> None:
+    unit, retention = made(tmp_path)
+    for number in range(1_000):
+        add(unit, f"user.{number}", [])
+        deleted(unit, f"user.{number}", 2.0 + number / 1_000)
+    unit.begin(NOW)
+    steps = 0
+    while retention.step():
+        steps += 1
+    assert unit.database._raw("SELECT count(*) FROM scheduled_tasks")[0][0] == 0
+    assert steps >= 5
+    unit.database.commit()
+    unit.database.close()
+
+
+def test_a_sweep_comes_early_when_much_is_new(tmp_path: Path) -> None:
+    unit, retention = made(tmp_path, rows=4_000)
+    add(unit, "user.a", [float(age) for age in range(10, 0, -1)])
+    sweep_once(unit, retention)
+    unit.begin(NOW)
+    assert not retention.step()
+    for _ in range(4_000 // 20 + 1):
+        unit.new_execution_id()
+    assert retention.step()
+    unit.database.rollback()
+    unit.database.close()
+
+
+def sweep_once(unit: Unit, retention: Retention) -> None:
+    unit.begin(NOW)
+    while retention.step():
+        pass
+    unit.database.commit()
