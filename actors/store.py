@@ -248,7 +248,7 @@ class StoreActor(ConfigChecks):
         if self._working():
             return Flexible(self._next_heartbeat, float("inf")) if self._built else None
         work = self._trouble.next_try if self._trouble.state else self._next_housekeeping
-        return Flexible(min(self._next_heartbeat, work), float("inf"))
+        return Flexible(min(self._next_heartbeat, work) if self._built else work, float("inf"))
 
     # Commands.
 

@@ -24,6 +24,7 @@ class Checks:
         self._keyring, self._rules, self._peek = keyring, rules, peek
         self._rate, self._burst = rate, burst
         self._decisions: dict[tuple[str, bytes], Reason | None] = {}
+        # As many as keys that ever connected.
         self._publishing: dict[str, TokenBucket] = {}
         # Apart, so that a client at its limit still gets the subscriptions it resends when it reconnects.
         self._subscribing: dict[str, TokenBucket] = {}
@@ -36,7 +37,10 @@ class Checks:
         """Why `name` may not publish this, or None. Sizes come before anything that reads the content."""
         if len(topic) > limits.MAX_TOPIC_BYTES or len(body) > limits.MAX_FRAME_BYTES:
             return Reason.TOO_LARGE
-        if not _take(self._publishing, now, name, *self._allowance(name)):
+        bucket = self._publishing.get(name)
+        if bucket is None:
+            bucket = self._publishing[name] = TokenBucket(*self._allowance(name), now)
+        if not bucket.take(now):
             return Reason.RATE
         key = (name, topic)
         try:
@@ -55,9 +59,7 @@ class Checks:
 
     def _allowance(self, name: str) -> tuple[float, float]:
         """Rate and burst. The service answers everybody else, so its own limit is theirs."""
-        if name in self._publishing or not self.hears_commands(name):
-            return self._rate, self._burst
-        return inf, inf
+        return (inf, inf) if self.hears_commands(name) else (self._rate, self._burst)
 
     def hears_commands(self, name: str) -> bool:
         """Whether `name` is the service, which alone is sent what others ask of it."""
@@ -72,7 +74,10 @@ class Checks:
             return Reason.TOO_LARGE
         if held >= MAX_SUBSCRIPTIONS:
             return Reason.TOO_MANY
-        if not _take(self._subscribing, now, name, _SUBSCRIBE_RATE, 5 * MAX_SUBSCRIPTIONS):
+        bucket = self._subscribing.get(name)
+        if bucket is None:
+            bucket = self._subscribing[name] = TokenBucket(_SUBSCRIBE_RATE, 5 * MAX_SUBSCRIPTIONS, now)
+        if not bucket.take(now):
             return Reason.RATE
         try:
             role, text = self._keyring.role_of(name), prefix.decode()
@@ -92,11 +97,3 @@ class Checks:
         if not text:
             return Reason.TOPIC
         return None if self._rules.may_publish(role, name, text) else Reason.FORBIDDEN
-
-
-def _take(buckets: dict[str, TokenBucket], now: float, name: str, rate: float, burst: float) -> bool:
-    """Takes one from the client's allowance. There are as many buckets as keys that ever connected."""
-    bucket = buckets.get(name)
-    if bucket is None:
-        bucket = buckets[name] = TokenBucket(rate, burst, now)
-    return bucket.take(now)

@@ -86,8 +86,13 @@ class Database:
         try:
             swap.resolve(path)
             made.check(path)
-            opened = cls(path, connect(), lock, connect)
-            made.note(path)
+            connection = connect()
+            try:
+                opened = cls(path, connection, lock, connect)
+                made.note(path)
+            except BaseException:
+                connection.close()
+                raise
             return opened
         except OSError as error:
             lock.release()

@@ -66,6 +66,7 @@ async def test_a_store_that_starts_anew(tmp_path: Path, monkeypatch: pytest.Monk
         assert (await client.health()).checks["database"]["state"] == "full"
         stats = await client.stats()
         assert stats.actors["store"]["restarts"] == 1, "a full disk is no crash"
+        assert stats.actors["store"]["turns"] < stats.actors["store"]["messages"] + 20, "it waits between two tries"
 
         full[0] = False
         await events.first(names.ALERT, key="database", resolved=True)
