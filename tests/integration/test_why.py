@@ -31,6 +31,13 @@ async def test_a_task_that_is_gated_paused_dead_or_unknown(start: object, tmp_pa
     assert "its slot is due and has not started" in lines[0]
     assert "CPU load 91 %" in lines[1]
 
+    await run.client.create("user.triggered", FAR, task_class="demo.echo")
+    await run.client.trigger("user.triggered")
+    await run.events.first(names.EXECUTION_DEFERRED, task_id="user.triggered")
+    lines = await told(run, tmp_path, "user.triggered")
+    assert "a run waits for a place" in lines[0]
+    assert "it was put off" in lines[1] and "CPU load 91 %" in lines[1]
+
     await run.client.create("user.paused", FAR, task_class="demo.echo")
     await run.client.pause("user.paused", note="holidays")
     lines = await told(run, tmp_path, "user.paused")

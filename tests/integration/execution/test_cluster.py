@@ -15,6 +15,7 @@ from aico_sched.client.errors import InvalidMessage
 from aico_sched.topics import names
 from tests.integration.execution.conftest import FAR
 from tests.integration.support.running import Running
+from tests.integration.support.wire import Wire
 
 ROOT = Path(__file__).parents[3]
 CLUSTER = """
@@ -72,10 +73,7 @@ async def written(path: Path) -> str:
     return path.read_text()
 
 
-async def test_tasks_run_on_a_worker_are_cancelled_there_and_survive_its_loss(
-    begin: Any, cluster: str, tmp_path: Path
-) -> None:
-    run = await service(begin, cluster)
+async def tasks_run_on_a_worker_are_cancelled_there_and_survive_its_loss(run: Running, tmp_path: Path) -> None:
     # It runs elsewhere, says how far it is, publishes as its creator, and its worker has what it needs.
     await run.client.create("maintenance.places", FAR, resources={"GPU": 1})
     done = await run.ran("maintenance.places")
@@ -124,8 +122,7 @@ async def test_tasks_run_on_a_worker_are_cancelled_there_and_survive_its_loss(
     assert (figures["lost"], figures["gateways"], figures["running"]) == (1, 1, 0)
 
 
-async def test_what_no_worker_has_is_waited_for_and_can_be_cancelled(begin: Any, cluster: str) -> None:
-    run = await service(begin, cluster)
+async def what_no_worker_has_is_waited_for_and_can_be_cancelled(run: Running) -> None:
     # The gateway is up before a run has only seconds.
     await run.client.create("maintenance.places_blocking", FAR)
     assert (await run.ran("maintenance.places_blocking")).status == "succeeded"
@@ -139,7 +136,7 @@ async def test_what_no_worker_has_is_waited_for_and_can_be_cancelled(begin: Any,
     assert (await run.ran("maintenance.places")).status == "succeeded"
 
 
-async def respond(wire: Any) -> None:
+async def respond(wire: Wire) -> None:
     """Answer three questions of `double.ask`, as another module would."""
     for _ in range(3):
         asked = await wire.hear("double.ask")
@@ -147,9 +144,7 @@ async def respond(wire: Any) -> None:
         await wire.send(asked["attributes"]["reply_to"], {"n": 2 * asked["payload"]["n"]}, attributes=attributes)
 
 
-async def test_a_run_on_a_worker_asks_the_service_and_the_bus(begin: Any, cluster: str, wire_to: Any) -> None:
-    run = await service(begin, cluster)
-    other = await wire_to(run)
+async def a_run_on_a_worker_asks_the_service_and_the_bus(run: Running, other: Wire) -> None:
     await other.subscribe("double.ask")
     responding = asyncio.create_task(respond(other))
     await run.client.create("maintenance.asks", FAR, retry={"max_attempts": 1})
@@ -173,6 +168,16 @@ async def test_a_run_on_a_worker_asks_the_service_and_the_bus(begin: Any, cluste
     execution = (await run.client.trigger("maintenance.breaks_once")).execution_id
     done = await run.client.wait(execution, 60)
     assert (done.status, done.attempt) == ("succeeded", 2), done.error_message
+
+
+async def test_runs_on_a_cluster(begin: Any, cluster: str, wire_to: Any, tmp_path: Path) -> None:
+    """One test, so that one cluster is started: tests that stand by themselves go to several processes."""
+    run = await service(begin, cluster, folder="first")
+    await tasks_run_on_a_worker_are_cancelled_there_and_survive_its_loss(run, tmp_path)
+    run = await service(begin, cluster, folder="second")
+    await what_no_worker_has_is_waited_for_and_can_be_cancelled(run)
+    run = await service(begin, cluster, folder="third")
+    await a_run_on_a_worker_asks_the_service_and_the_bus(run, await wire_to(run))
 
 
 async def test_limits_that_nobody_holds_to_there_are_refused(begin: Any) -> None:
