@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from aico_sched.data.source import NothingThere
+from aico_sched.data.source import NothingThere, SourceError, Table
 from aico_sched.tasks.base import BaseTask, TaskResult
 from aico_sched.tasks.context import TaskContext
 from aico_sched.tasks.maintenance.log_rows import LogRows
@@ -24,14 +24,17 @@ DAY = 86_400.0
 QUIET_SECONDS = 3_600.0
 """A file that was written to within this time may be in use and is never removed."""
 
+_DATED_QUIET = DAY
+"""The same for a file that had its date in its name from the start: it is written to until that day is over."""
+
 _MAX_LISTED = 20
 
 _LOG = re.compile(r"\.(?:log|jsonl)(?:[._-].+)?$")
 _ROTATED = re.compile(
     r"""
-    \.(?:log|jsonl) (?: [._-]\d[\d._T:-]* )? \.(?:gz|bz2|xz|zst|zip) $   # app.log.gz, app.log.3.gz
-    | \.(?:log|jsonl) [._-]\d[\d._T:-]* $                                # app.log.1, app.log.2026-01-31
-    | [._-]\d{4}-?\d{2}-?\d{2}[\d_T:-]* \.(?:log|jsonl) $                # app-20260131.log
+    \.(?:log|jsonl) (?: [._-]\d[\d._T:-]* )? \.(?:gz|bz2|xz|zst|zip) $             # app.log.gz, app.log.3.gz
+    | \.(?:log|jsonl) [._-]\d[\d._T:-]* $                                          # app.log.1, app.log.2026-01-31
+    | (?P<dated> [._-]\d{4}-?\d{2}-?\d{2}[\d_T:-]* \.(?:log|jsonl) $ )             # app-20260131.log
     """,
     re.VERBOSE,
 )
@@ -39,12 +42,13 @@ _ROTATED = re.compile(
 
 class LogFile(NamedTuple):
     """A file of the log folder, older ones sorting first: when it was last written to (seconds since the epoch),
-    where it is, and its bytes."""
+    where it is, and its bytes. `quiet` is how long it must not have been written to before it may go (seconds)."""
 
     modified: float
     path: str
     size: int
     rotated: bool
+    quiet: float = QUIET_SECONDS
 
 
 @dataclass(slots=True)
@@ -55,10 +59,10 @@ class Inventory:
     size: int = 0
     rotated: list[LogFile] = field(default_factory=list)
 
-    def add(self, file: LogFile) -> None:
+    def add(self, file: LogFile, now: float) -> None:
         self.count += 1
         self.size += file.size
-        if file.rotated:
+        if file.rotated and file.modified < now - file.quiet:
             heapq.heappush(self.rotated, file)
 
     def take(self, before: float) -> Iterator[LogFile]:
@@ -101,19 +105,36 @@ class LogCleanup(BaseTask):
         table: str = Field(default="logs", description="AICO's table; columns id, timestamp (RFC 3339 UTC)")
         dry_run: bool = Field(default=False, description="remove nothing, count what would go")
 
+        @field_validator("log_folder")
+        @classmethod
+        def _is_no_whole_disk(cls, folder: Path | None) -> Path | None:
+            if folder is None:
+                return None
+            folder = folder.expanduser()
+            if not folder.is_absolute() or folder == Path(folder.anchor):
+                raise ValueError("log_folder must be an absolute path, and not the whole disk")
+            return folder
+
+        @field_validator("table")
+        @classmethod
+        def _is_a_name(cls, table: str) -> str:
+            return Table(table).name
+
     async def execute(self, context: TaskContext[Config]) -> TaskResult:
         """Files in use are left alone: only rotated ones that were not written to for an hour are removed, and no row
         younger than that goes for its size. Running it again, or after it was cancelled anywhere, does no harm."""
         folder = context.config.log_folder or default_folder()
         async with AsyncExitStack() as stack:
-            rows = await _rows(context, stack)
-            if rows is None and not folder.is_dir():
+            problems: list[str] = []
+            rows = await _rows(context, stack, problems)
+            if rows is None and not problems and not folder.is_dir():
                 return TaskResult.skip(f"there is no log folder at {folder}, and no table {context.config.table}")
-            return await _Cleaning(context, folder, rows).run()
+            return await _Cleaning(context, folder, rows, problems).run()
 
 
-async def _rows(context: TaskContext[LogCleanup.Config], stack: AsyncExitStack) -> LogRows | None:
-    """The log table, its old rows gone; None where there is none, or the task may not see it."""
+async def _rows(context: TaskContext[LogCleanup.Config], stack: AsyncExitStack, problems: list[str]) -> LogRows | None:
+    """The log table, its old rows gone; None where there is none, or the task may not see it. A database that does not
+    answer keeps no file on the disk: it is one of the `problems`."""
     config = context.config
     try:
         data = await stack.enter_async_context(context.data())
@@ -121,24 +142,29 @@ async def _rows(context: TaskContext[LogCleanup.Config], stack: AsyncExitStack) 
         await rows.forget_before(context.now().timestamp() - config.retention_days * DAY)
     except (PermissionError, NothingThere):
         return None
+    except SourceError as error:
+        problems.append(f"table {config.table}: {error}")
+        return None
     return rows
 
 
 class _Cleaning:
-    """One run, once the old rows are gone."""
+    """One run, once the old rows are gone. `problems` are those it has had already."""
 
-    def __init__(self, context: TaskContext[LogCleanup.Config], folder: Path, rows: LogRows | None) -> None:
+    def __init__(
+        self, context: TaskContext[LogCleanup.Config], folder: Path, rows: LogRows | None, problems: list[str]
+    ) -> None:
         self._context, self._folder, self._rows = context, folder, rows
-        self._files, self._removal = Inventory(), Removal()
+        self._files, self._removal = Inventory(), Removal(problems=problems)
         self._now = context.now().timestamp()
 
     async def run(self) -> TaskResult:
         """Clean, and say what was done."""
         context, config = self._context, self._context.config
         await context.progress(0.0, f"looking through {self._folder}")
-        async for batch in context.batches(log_files(self._folder)):
+        async for batch in context.batches(log_files(self._folder, self._removal.problems)):
             for file in batch:
-                self._files.add(file)
+                self._files.add(file, self._now)
         before = self._files.size
         last = self._now - max(QUIET_SECONDS, config.retention_days * DAY)
         async for files in context.batches(self._files.take(last), size=20):
@@ -165,12 +191,14 @@ class _Cleaning:
     async def _remove(self, files: list[LogFile]) -> None:
         removal = self._removal
         for file in files:
-            problem = None if self._context.config.dry_run else _unlink(Path(file.path))
-            if problem is None:
+            try:
+                gone = self._context.config.dry_run or _unlink(file)
+            except OSError as error:
+                removal.problems.append(f"{file.path}: {error.strerror or error}")
+                continue
+            if gone:
                 removal.count += 1
                 removal.size += file.size
-            else:
-                removal.problems.append(f"{file.path}: {problem}")
         await self._context.progress(None, f"{removal.count} files, {removal.size // MEGABYTE} MiB")
         await self._context.checkpoint()
 
@@ -192,20 +220,27 @@ class _Cleaning:
             words += f" and {rows.removed} rows"
         await self._context.progress(1.0, words)
         if removal.problems:
-            message = f"{len(removal.problems)} log files could not be removed"
+            message = f"{words}, but not all: {removal.problems[0]}"
+            if len(removal.problems) > 1:
+                message += f" (and {len(removal.problems) - 1} more)"
             return TaskResult.failed(message, problems=removal.problems[:_MAX_LISTED], **data)
         if rows is None:
             return TaskResult.ok(f"{verb} {removal.count} of {self._files.count} log files", **data)
         return TaskResult.ok(words, **data)
 
 
-def _unlink(path: Path) -> str | None:
-    """Delete a file; returns what kept it. One that is gone already is as good as deleted."""
+def _unlink(file: LogFile) -> bool:
+    """Delete a file; whether it is gone. What has its name by now, because somebody rotated the logs meanwhile, is
+    another and stays."""
+    path = Path(file.path)
     try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        return error.strerror or str(error)
-    return None
+        status = path.lstat()
+    except FileNotFoundError:
+        return True
+    if (status.st_mtime, status.st_size) != (file.modified, file.size):
+        return False
+    path.unlink(missing_ok=True)
+    return True
 
 
 def default_folder() -> Path:
@@ -214,13 +249,19 @@ def default_folder() -> Path:
     return Path(configured) if configured else Path.home() / ".local" / "share" / "aico" / "logs"
 
 
-def log_files(folder: Path) -> Iterator[LogFile]:
-    """The log files in `folder` and below. Links are not followed; what cannot be read is passed over."""
+def log_files(folder: Path, problems: list[str] | None = None) -> Iterator[LogFile]:
+    """The log files in `folder` and below. Links are not followed; what cannot be read is passed over, and named in
+    `problems`."""
+    unread = [] if problems is None else problems
     waiting = [str(folder)]
     while waiting:
+        place = waiting.pop()
         try:
-            entries = os.scandir(waiting.pop())
-        except OSError:
+            entries = os.scandir(place)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            unread.append(f"{place}: {error.strerror}")
             continue
         with entries:
             for entry in entries:
@@ -231,5 +272,9 @@ def log_files(folder: Path) -> Iterator[LogFile]:
                         status = entry.stat(follow_symlinks=False)
                     except FileNotFoundError:
                         continue
-                    rotated = _ROTATED.search(entry.name) is not None
-                    yield LogFile(status.st_mtime, entry.path, status.st_size, rotated)
+                    except OSError as error:
+                        unread.append(f"{entry.path}: {error.strerror}")
+                        continue
+                    found = _ROTATED.search(entry.name)
+                    quiet = _DATED_QUIET if found is not None and found["dated"] else QUIET_SECONDS
+                    yield LogFile(status.st_mtime, entry.path, status.st_size, found is not None, quiet)

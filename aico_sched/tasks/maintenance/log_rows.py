@@ -17,27 +17,31 @@ class Watcher(Protocol):
 
 
 class LogRows:
-    """Walks the rows by `id`, which is the order in which they were written. Their `timestamp` is RFC 3339 UTC; a row
-    without one is left alone. Sizes are characters and bytes of all columns."""
+    """Walks the rows by `id`, which is the order in which they were written. Their `timestamp` is RFC 3339, UTC where
+    it names no zone; a row without one is left alone. Sizes are characters and bytes of all columns."""
 
     def __init__(self, data: DataSource, table: str, watcher: Watcher, *, dry_run: bool) -> None:
         self._data, self._table = data, Table(table, {"timestamp": "TEXT"})
         self._watcher, self._dry_run = watcher, dry_run
         self.seen = self.removed = self.removed_size = self.size = 0
-        self._after, self._forgotten = 0, ""
+        self._after, self._forgotten = 0, 0.0
         self._page: list[Row] = []
 
     async def forget_before(self, moment: float) -> None:
         """Delete every row older than `moment` (seconds since the epoch) and measure the rest. Raises `NoSuchTable`."""
-        self._forgotten, after = _stamp(moment), 0
+        self._forgotten, after = moment, 0
         while rows := await self._data.page(self._table, after, PAGE, measured=True):
             after = rows[-1]["id"]
             self.seen += len(rows)
-            old = [row for row in rows if isinstance(row["timestamp"], str) and row["timestamp"] < self._forgotten]
+            old = [row for row in rows if self._is_old(row)]
             self.size += sum(row["size"] for row in rows)
             await self._delete(old)
             await self._watcher.progress(None, f"{self.seen} log rows, {self.removed} old ones")
             await self._watcher.checkpoint()
+
+    def _is_old(self, row: Row) -> bool:
+        written = _seconds(row["timestamp"])
+        return written is not None and written < self._forgotten
 
     async def oldest(self) -> float | None:
         """When the oldest row that is left was written; None if there is none with a time."""
@@ -51,7 +55,7 @@ class LogRows:
                 return None
             self._after = fresh[-1]["id"]
             # In a dry run the old ones are still there.
-            self._page = [row for row in fresh if not (self._dry_run and str(row["timestamp"]) < self._forgotten)]
+            self._page = [row for row in fresh if not (self._dry_run and self._is_old(row))]
 
     async def drop(self, excess: int, before: float) -> bool:
         """Delete the oldest rows, at most a page and none younger than `before`, until `excess` is gone. Says whether
@@ -75,13 +79,9 @@ class LogRows:
         self.size -= size
 
 
-def _stamp(moment: float) -> str:
-    """Whole seconds and no zone, so that it sorts before every stamp of that second, however exact."""
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")[:19]
-
-
 def _seconds(stamp: Any) -> float | None:
     try:
-        return datetime.fromisoformat(stamp).timestamp()
-    except (TypeError, ValueError):
+        moment = datetime.fromisoformat(stamp)
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    except (TypeError, ValueError, OverflowError):
         return None

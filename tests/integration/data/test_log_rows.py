@@ -24,7 +24,8 @@ def fill(sql: Sql, count: int) -> None:
     """Rows of AICO's own columns, spread over 60 days, the newest last."""
     sql(
         "CREATE TABLE logs (id INTEGER PRIMARY KEY, timestamp TEXT NOT NULL, level TEXT, subsystem TEXT, module TEXT, "
-        "message TEXT, extra TEXT)"
+        "function_name TEXT, file_path TEXT, line_number INTEGER, topic TEXT, message TEXT, user_uuid TEXT, "
+        "session_id TEXT, trace_id TEXT, extra TEXT, created_at TEXT DEFAULT CURRENT_TIMESTAMP)"
     )
     sql(
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?) INSERT INTO logs (timestamp, "
