@@ -82,7 +82,8 @@ def test_everything_arrives(demos: dict[str, tuple[int | None, str, str, float]]
     assert "the service's clock is set" in output
     assert "\x1b" not in output
     live = [line for line in output.splitlines() if re.match(r"\d\d:\d\d:\d\d\.\d{3}  execution\.succeeded", line)]
-    assert {line.split()[2] for line in live} == {f"user.demo.{task}" for task in ("interval", "once", "cron")}
+    # A task of the service's own may have its hour just then.
+    assert {line.split()[2] for line in live} >= {f"user.demo.{task}" for task in ("interval", "once", "cron")}
 
 
 def test_what_does_not_arrive_is_named(demos: dict[str, tuple[int | None, str, str, float]]) -> None:
