@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,9 @@ class ProcessRunner:
         if problem is not None:
             raise DiskLimitExceeded(f"{problem}; delete what is not needed in {folder}, or raise the limit")
         module = None if found.path is not None else found.module
-        return Policy(str(folder), code_paths(module, network=network), rules.disk_mb, rules.max_files, network, uid)
+        readable = code_paths(module, network=network)
+        _check_apart(job.data_dir, readable)
+        return Policy(str(folder), readable, rules.disk_mb, rules.max_files, network, uid)
 
     async def call(self, module: str, attribute: str, path: str | None, arguments: list[Any]) -> Any:
         """What a function returns in a process of its own; cancelled, the process is ended. Raises `RemoteFailure`."""
@@ -332,6 +334,17 @@ def _result(last: wire.Returned) -> TaskResult:
 def _whole(seconds: float | None) -> int | None:
     """The kernel counts whole seconds of processor time."""
     return None if seconds is None else max(1, round(seconds))
+
+
+def _check_apart(data: Path, readable: Iterable[str]) -> None:
+    """Raises `SandboxUnavailable` where the data, keys among it, lies in a folder with code, which tasks may read."""
+    where = data.resolve()
+    code = next((path for path in readable if where.is_relative_to(path)), None)
+    if code is not None:
+        raise SandboxUnavailable(
+            f"the data folder {where.parent} lies in {code}, which every task in the sandbox may read for its code; "
+            "choose another with --data-dir, or move the code"
+        )
 
 
 async def _settled(*tasks: "asyncio.Task[Any]") -> None:
