@@ -1,4 +1,5 @@
-"""The charts as SVG, each twice: for a light and for a dark page. Drawn by hand: two kinds of chart need no library."""
+"""The charts as SVG, drawn by hand: two kinds of chart need no library. The README's is there twice, for a light and
+for a dark page; the manual's plots have a ground of their own, readable on both."""
 
 from __future__ import annotations
 
@@ -134,11 +135,10 @@ class Plot(NamedTuple):
 
 
 def draw_plots(plots: Sequence[Plot], folder: Path) -> None:
-    """`<name>-light.svg` and `<name>-dark.svg` of each."""
+    """`<name>.svg` of each."""
     folder.mkdir(parents=True, exist_ok=True)
     for plot in plots:
-        for name, palette in PALETTES.items():
-            (folder / f"{plot.name}-{name}.svg").write_text(_plot(plot, palette), encoding="utf-8")
+        (folder / f"{plot.name}.svg").write_text(_plot(plot, PALETTES["light"]), encoding="utf-8")
 
 
 def _decades(values: Sequence[float]) -> tuple[int, int]:
@@ -160,7 +160,8 @@ def _plot(plot: Plot, palette: Palette) -> str:
         share = (math.log10(max(value, 10.0**y_low)) - y_low) / (y_high - y_low)
         return height - bottom - share * (height - top - bottom)
 
-    parts = [_text(12, 24, plot.title, palette.text, 15, weight="bold")]
+    parts = [f"<rect width='{width:.0f}' height='{height:.0f}' rx='6' fill='#ffffff'/>"]
+    parts.append(_text(12, 24, plot.title, palette.text, 15, weight="bold"))
     for power in range(y_low, y_high + 1):
         at = y(10.0**power)
         parts += [_line(left, at, width - right, at, palette.grid)]
@@ -175,5 +176,6 @@ def _plot(plot: Plot, palette: Palette) -> str:
         path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in series.points)
         parts.append(f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='2'/>")
         parts += [f"<circle cx='{x(a):.1f}' cy='{y(b):.1f}' r='3.5' fill='{colour}'/>" for a, b in series.points]
+        parts += [_text(x(a), y(b) - 9, number(b), colour, 11, "middle") for a, b in series.points]
         parts.append(_text(left + 170 * index, height - 8, f"● {series.name}", colour, 12))
     return _svg(height, plot.title, parts, width)

@@ -1,4 +1,8 @@
-"""What is measured, on whom, and what is to be reached: the table of the comparison, as data."""
+"""What is measured, on whom, and what is to be reached: the table of the comparison, as data.
+
+Bursts are daily tasks with us, which stay, and one-time jobs with the peers, which go: what a queue can do, and what
+costs APScheduler least.
+"""
 
 from __future__ import annotations
 

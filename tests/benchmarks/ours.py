@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_creates import EACH_WITHIN, bare, one_by_one, payloads, pipelined
-from bench_executions import delay, of
+from bench_executions import delay
 from harness import ROOT, Listener, Service, due_at, environment, fill, later, percentile, rfc3339, tomorrow
 from peers.environments import PROGRAMS
 
@@ -53,7 +53,6 @@ class Ours:
 
     async def _make_template(self) -> None:
         async with SchedulerClient.discover(self.template) as client:
-            await client.create("bench.at", f"at:{rfc3339(tomorrow())}", task_class="bench.nothing")
             await client.create("bench.every", "interval:1", task_class="bench.nothing", start_at=tomorrow())
             await client.create("bench.daily", "interval:86400", task_class="bench.nothing", start_at=tomorrow())
             await client.create(
@@ -69,8 +68,15 @@ class Ours:
         shutil.copytree(self.template, copy)
         return copy
 
-    def at(self, data_dir: Path, template: str, count: int, **more: str) -> datetime:
-        """Store tasks that are due at one instant, which is returned."""
+    def daily(self, data_dir: Path, count: int) -> datetime:
+        """Store daily tasks that are due at one instant, which is returned."""
+        due = datetime.now(UTC) + timedelta(seconds=LEAD + count / 2_500)
+        columns = {"anchor": rfc3339(due - timedelta(days=1)), "options": "{}", **due_at(due)}
+        fill(data_dir, "bench.daily", count, lambda _: columns)
+        return due
+
+    def once(self, data_dir: Path, template: str, count: int, **more: str) -> datetime:
+        """Store one-time tasks that are due at one instant, which is returned."""
         due = datetime.now(UTC) + timedelta(seconds=LEAD + count / 2_500)
         fill(data_dir, template, count, lambda _: {"schedule": f"at:{rfc3339(due)}", **due_at(due), **more})
         return due
@@ -114,15 +120,16 @@ class Ours:
     def due(self, count: int) -> Result:
         """As the events tell, which another process reads; the rate ends with the last event read."""
         data_dir = self.copy()
-        due = self.at(data_dir, "bench.at", count)
+        due = self.daily(data_dir, count)
         with Service(data_dir, **TASKS) as service, Listener(data_dir, names.EXECUTION_EVENTS) as listener:
             if datetime.now(UTC) > due:
                 raise RuntimeError("the instant passed before the service was there")
             time.sleep(max(0.0, due.timestamp() - time.time() - 0.5))
             used = -service.cpu_seconds
-            events = listener.collect(names.EXECUTION_SUCCEEDED, count, LEAD + 60)
+            ends = heard(listener, count, LEAD + 60)
             used += service.cpu_seconds
-        ends = of(names.EXECUTION_SUCCEEDED, events)
+        if len(ends) < count:
+            raise RuntimeError(f"only {len(ends):,} of {count:,} have run")
         last = max(event["arrived"] for event in ends)
         return {
             "ran": len(ends),
@@ -142,8 +149,7 @@ class Ours:
         fill(data_dir, "bench.every", runners, changes)
         with Service(data_dir, **TASKS), Listener(data_dir, names.EXECUTION_EVENTS) as listener:
             count = int(runners * seconds)
-            events = listener.collect(names.EXECUTION_SUCCEEDED, count, LEAD + seconds + 30)
-        late = [delay(event) for event in of(names.EXECUTION_SUCCEEDED, events)]
+            late = [delay(event) for event in heard(listener, count, LEAD + seconds + 30)]
         return {"ran": len(late), **percentiles(late)}
 
     def filled(self, count: int) -> Path:
@@ -196,14 +202,14 @@ class Ours:
     def pauses(self, count: int, more: int, burst: int) -> Result:
         data_dir = self.place / uuid.uuid4().hex
         shutil.copytree(self.filled(count), data_dir)
-        self.at(data_dir, "bench.at", burst)
+        self.daily(data_dir, burst)
         report = self.place / f"{uuid.uuid4().hex}.json"
         path = os.pathsep.join([str(HERE / "hook"), TASKS["PYTHONPATH"]])
         more_path = {**TASKS, "PYTHONPATH": path, "AICO_BENCH_PAUSES": str(report)}
         with Service(data_dir, **more_path) as service, Listener(data_dir, names.EXECUTION_EVENTS) as listener:
             up = time.time()
             bare(service, payloads("more"), more)
-            listener.collect(names.EXECUTION_SUCCEEDED, burst, LEAD + 60)
+            heard(listener, burst, LEAD + 60)
         shutil.rmtree(data_dir)
         # As with the peers, not what loading the program and its tasks takes.
         seconds = [took for at, took in json.loads(report.read_text(encoding="utf-8")) if at > up]
@@ -213,9 +219,22 @@ class Ours:
         """The command of a service, and its environment, that has `count` tasks due soon, each of which adds its
         name to `log`. At least once and ten at a time, as are the defaults."""
         data_dir = self.copy()
-        self.at(data_dir, "bench.witness", count, config=json.dumps({"log": str(log)}))
+        self.once(data_dir, "bench.witness", count, config=json.dumps({"log": str(log)}))
         command = [sys.executable, "-m", "aico_sched.cli.app", "run"]
         return command, {**environment(data_dir), **TASKS, "AICO_SCHED_SCHEDULER__MAX_CONCURRENT_TASKS": "10"}
+
+
+def heard(listener: Listener, count: int, seconds: float) -> list[Result]:
+    """The ends of `count` runs of the benchmark's own tasks, or what has come after `seconds`. The service has tasks
+    of its own, one of them every five minutes, whose ends are heard too."""
+    wanted, deadline = count, time.monotonic() + seconds
+    while True:
+        events = listener.collect(names.EXECUTION_SUCCEEDED, wanted, max(0.0, deadline - time.monotonic()))
+        succeeded = (event for event in events if event["topic"] == names.EXECUTION_SUCCEEDED)
+        ends = [event for event in succeeded if event["task_id"].startswith("bench.")]
+        if len(ends) >= count or time.monotonic() > deadline:
+            return ends
+        wanted += count - len(ends)
 
 
 def percentiles(seconds: list[float]) -> Result:

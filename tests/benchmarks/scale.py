@@ -24,7 +24,7 @@ from typing import Any
 from bench_creates import EACH_WITHIN, one_by_one, payloads
 from chart import Plot, Series, draw_plots
 from harness import ROOT, Listener, Service, folder, opened, rfc3339
-from ours import LEAD, TASKS, Ours
+from ours import LEAD, TASKS, Ours, heard
 
 from aico_sched.client import SchedulerClient
 from aico_sched.topics import names
@@ -66,33 +66,28 @@ def runs(ours: Ours, quick: bool) -> Figures:
 
 
 def history(ours: Ours, quick: bool) -> Figures:
-    """What a command and a run cost beside old executions."""
+    """How long commands take beside old executions."""
     found: Figures = {}
     for count in (0, 10_000) if quick else (0, 10_000, 100_000, 1_000_000):
         data_dir = ours.place / f"history{count}"
         shutil.copytree(ours.template, data_dir)
         remember(data_dir, count)
-        with Service(data_dir, **TASKS) as service:
-            found[count] = asyncio.run(asked(data_dir, service))
+        with Service(data_dir, **TASKS):
+            found[count] = asyncio.run(asked(data_dir))
         shutil.rmtree(data_dir)
         say("history", count, found[count])
     return found
 
 
-async def asked(data_dir: Path, service: Service) -> dict[str, float]:
-    """Median milliseconds of a durable create, and of three questions about the history; processor time of a run."""
+async def asked(data_dir: Path) -> dict[str, float]:
+    """Median milliseconds of a durable create, and of questions about the history."""
     async with SchedulerClient.discover(data_dir, timeout=EACH_WITHIN) as client:
         await one_by_one(client, payloads("warm"), ASKED)
         created = await one_by_one(client, payloads("history"), ASKED)
-        before = service.cpu_seconds
-        for _ in range(ASKED):
-            await client.wait((await client.trigger("bench.daily")).execution_id, EACH_WITHIN)
-        used = service.cpu_seconds - before
         return {
             "create, ms": statistics.median(created) * 1e3,
             "newest 100 executions, ms": await median_ms(lambda: client.executions(limit=100)),
             "status of a task, ms": await median_ms(lambda: client.status("bench.daily")),
-            "CPU for a run by hand, µs": used / ASKED * 1e6,
         }
 
 
@@ -151,13 +146,13 @@ def subscribers(ours: Ours, quick: bool) -> Figures:
 
 def _heard(ours: Ours, listeners: int, burst: int) -> float:
     data_dir = ours.copy()
-    due = ours.at(data_dir, "bench.at", burst)
+    due = ours.daily(data_dir, burst)
     with Service(data_dir, **TASKS) as service, ExitStack() as stack:
         all_of_them = [stack.enter_context(Listener(data_dir, names.EXECUTION_EVENTS)) for _ in range(listeners)]
         time.sleep(max(0.0, due.timestamp() - time.time() - 0.3))
         before = service.cpu_seconds
         for listener in all_of_them:
-            listener.collect(names.EXECUTION_SUCCEEDED, burst, LEAD + 60)
+            heard(listener, burst, LEAD + 60)
         return (service.cpu_seconds - before) / burst
 
 

@@ -108,8 +108,7 @@ def test_the_charts_are_well_formed(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "bench-dark.svg",
         "bench-light.svg",
-        "plot-dark.svg",
-        "plot-light.svg",
+        "plot.svg",
     ]
     for path in tmp_path.iterdir():
         assert ET.fromstring(path.read_text(encoding="utf-8")).tag.endswith("svg")
