@@ -4,6 +4,7 @@ The same models serve the bus, the command line and REST. `extra="forbid"`: a mi
 silently ignored. Durations are seconds; times are RFC 3339 with an offset.
 """
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -17,16 +18,24 @@ from pydantic import (
     JsonValue,
     StringConstraints,
 )
+from pydantic_core import PydanticCustomError
 
 from aico_sched.topics import limits
 
-TaskId = Annotated[
-    str,
-    StringConstraints(
-        max_length=limits.MAX_ID_CHARS,
-        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_][A-Za-z0-9_-]*)*$",
-    ),
-]
+_TASK_ID = r"^[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_][A-Za-z0-9_-]*)*$"
+_MATCHES_TASK_ID = re.compile(_TASK_ID).fullmatch
+
+
+def _task_id(value: Any) -> Any:
+    """What a person can do about a name that the pattern refuses."""
+    if isinstance(value, str) and not _MATCHES_TASK_ID(value):
+        raise PydanticCustomError(
+            "task_id", "a name has letters, digits, _ and - in parts joined by dots, such as user.backup"
+        )
+    return value
+
+
+TaskId = Annotated[str, StringConstraints(max_length=limits.MAX_ID_CHARS, pattern=_TASK_ID), BeforeValidator(_task_id)]
 """Dot-separated name; its first part is the namespace that decides the task's permissions."""
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=limits.MAX_ID_CHARS)]
@@ -55,23 +64,30 @@ Seconds = Annotated[float, Field(ge=0, le=_YEAR, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=_YEAR, allow_inf_nan=False)]
 
 
-def _no_number(value: object) -> object:
-    """Not strict, a number would pass for seconds since the epoch."""
-    if isinstance(value, str | datetime):
+_IS_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d").match
+
+
+def _is_text(value: object) -> object:
+    """Not strict, a number would pass for seconds since the epoch, in quotes, too."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _IS_MOMENT(value)):
         return value
-    raise ValueError("must be RFC 3339 text with an offset, such as 2026-01-31T08:00:00Z")
-
-
-def _no_digits(value: object) -> object:
-    """Nor a number in quotes."""
-    if isinstance(value, str) and "T" not in value.upper().replace(" ", "T"):
-        raise ValueError("must be RFC 3339 text with an offset, such as 2026-01-31T08:00:00Z")
-    return value
+    raise PydanticCustomError("moment", "must be RFC 3339 text with an offset, such as 2026-01-31T08:00:00Z")
 
 
 # Times travel as RFC 3339 text, which strict validation would refuse from Python objects.
-Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_no_digits), BeforeValidator(_no_number)]
+Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_is_text)]
 
+ExecutionStatus = Literal[
+    "queued",
+    "running",
+    "retrying",
+    "succeeded",
+    "dead",
+    "cancelled",
+    "skipped",
+    "missed",
+    "interrupted",
+]
 Misfire = Literal["latest", "all", "skip"]
 Overlap = Literal["skip", "queue", "cancel_previous", "allow"]
 Delivery = Literal["at_least_once", "at_most_once"]
@@ -272,7 +288,7 @@ class ExecutionList(Page):
 
     task_id: TaskId | None = None
     execution_id: Identifier | None = None
-    status: Identifier | None = None
+    status: ExecutionStatus | None = None
     since: Moment | None = None
     until: Moment | None = None
     attempts: bool = Field(default=False, description="with every attempt's times and error")

@@ -4,20 +4,9 @@ from typing import Any, Literal
 
 from pydantic import Field, JsonValue
 
-from aico_sched.topics.commands import Payload
+from aico_sched.topics.commands import ExecutionStatus, Payload
 
 TaskState = Literal["active", "paused", "disabled", "unavailable", "finished"]
-ExecutionStatus = Literal[
-    "queued",
-    "running",
-    "retrying",
-    "succeeded",
-    "dead",
-    "cancelled",
-    "skipped",
-    "missed",
-    "interrupted",
-]
 Trigger = Literal["schedule", "manual", "backfill", "requeue", "event"]
 AttemptOutcome = Literal["succeeded", "failed", "timed_out", "cancelled", "interrupted"]
 
