@@ -8,10 +8,14 @@ import pytest
 
 from aico_sched.client import SchedulerClient
 from aico_sched.client.errors import SchedulerError
+from aico_sched.execution.child.judge import ConfigJudge
 from aico_sched.service import SchedulerService
 from aico_sched.store.connection import Database
 from aico_sched.store.errors import StoreFull
 from aico_sched.topics import names
+from aico_sched.verdicts import Verdict
+from tests.integration.conftest import Start
+from tests.integration.execution.test_config_judged import begun
 from tests.integration.store.test_full_disk import ENDLESS, FULL, limit, started
 from tests.integration.support.running import Recorder, settings_for
 from tests.integration.test_store_restart import OneCrash
@@ -109,3 +113,36 @@ async def test_a_stop_while_it_cannot_be_opened(tmp_path: Path) -> None:
     async with started(tmp_path) as (service, client, _):
         assert (await client.status("user.kept")).task.state == "active"
         assert await service.stop() == 0
+
+
+async def test_a_command_whose_configuration_is_being_judged_is_answered_too(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, judged, full = asyncio.Event(), asyncio.Event(), [False]
+    real = Database.commit
+
+    async def ask(*_: Any) -> Verdict:
+        asked.set()
+        await judged.wait()
+        return Verdict()
+
+    def commit(self: Database) -> None:
+        if full[0] and self.in_transaction:
+            self.rollback()
+            raise StoreFull("database or disk is full")
+        real(self)
+
+    monkeypatch.setattr(ConfigJudge, "ask", ask)
+    monkeypatch.setattr(Database, "commit", commit)
+    run = await begun(start)
+    create = asyncio.create_task(run.client.create("user.strict", "@yearly", config={"count": 1}))
+    await asked.wait()
+    full[0] = True
+    with pytest.raises(SchedulerError, match="disk is full"):
+        await run.client.create("user.other", "@yearly", task_class="demo.echo")
+    judged.set()
+    with pytest.raises(SchedulerError, match="disk is full"):
+        await create
+    full[0] = False
+    await run.events.first(names.ALERT, key="database", resolved=True)
+    assert (await run.client.list(prefix="user.")).tasks == []
