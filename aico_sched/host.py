@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import psutil
+import structlog
 
 from aico_sched.cpus import CGROUP, PROC_CGROUP, cpu_limit, groups
+from aico_sched.logs import described
+
+log = structlog.get_logger(__name__)
 
 
 class HostSample(NamedTuple):
@@ -37,6 +41,7 @@ class PsutilSampler:
     ) -> None:
         self._groups = groups(cgroup, membership)
         self._monotonic = monotonic
+        self._battery_told = False
         self._used: dict[Path, tuple[float, float]] = {}
         # The first call has nothing to compare with and would say 0 (facts.md).
         psutil.cpu_percent(interval=None)
@@ -47,8 +52,20 @@ class PsutilSampler:
         return HostSample(
             max(psutil.cpu_percent(interval=None), *(self._group_cpu(folder) for folder in self._groups)),
             max(psutil.virtual_memory().percent, *(_group_memory(folder) for folder in self._groups)),
-            _on_battery(),
+            self._on_battery(),
         )
+
+    def _on_battery(self) -> bool:
+        """Whether the machine certainly runs on its battery; psutil says None where it cannot tell."""
+        try:
+            battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+        except Exception as error:
+            # What drivers say differs widely, and a battery may be pulled while it is read.
+            if not self._battery_told:
+                log.warning("battery_cannot_be_read", **described(error))
+            self._battery_told = True
+            return False
+        return battery is not None and battery.power_plugged is False
 
     def _group_cpu(self, folder: Path) -> float:
         """Used share of the group's CPU limit since the look before; 0 where there is none."""
@@ -86,9 +103,3 @@ def _number_in(file: Path, wanted: str) -> int | None:
         return None
     values = (line.partition(" ")[2] for line in lines if line.startswith(f"{wanted} "))
     return next((int(value) for value in values if value.strip().isdecimal()), None)
-
-
-def _on_battery() -> bool:
-    """Whether the machine certainly runs on its battery; psutil says None where it cannot tell."""
-    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
-    return battery is not None and battery.power_plugged is False
