@@ -8,9 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from aico_sched.data.source import DataSource, NothingThere, Table
 from aico_sched.host_zone import host_zone
@@ -95,6 +95,14 @@ class BackgroundLearning(BaseTask):
         cpu_share: float = Field(default=0.2, gt=0, le=1, description="of one core, at most")
         dry_run: bool = Field(default=False, description="learn nothing, tell what would be predicted")
 
+        @field_validator("timezone")
+        @classmethod
+        def _is_a_zone(cls, name: str | None) -> str | None:
+            try:
+                return name if name is None else ZoneInfo(name).key
+            except (ZoneInfoNotFoundError, OSError, ValueError) as error:
+                raise ValueError(f"{name!r} is no IANA time zone") from error
+
     async def execute(self, context: TaskContext[Config]) -> TaskResult:
         """Reads only what is new since the last run. Every page is saved as it is learned, so that a run may end
         anywhere; running it again learns nothing twice."""
@@ -144,6 +152,12 @@ def _write(path: Path, plain: dict[str, Any]) -> None:
     os.replace(temporary, path)  # noqa: PTH105
 
 
+async def _known(data: DataSource, table: Table, after: int) -> int:
+    """`after`, or 0 where the table has neither that row nor a newer one: it was emptied or made anew, and its rows are
+    numbered from the beginning. Hours that were learned are not learned again."""
+    return after if after == 0 or await data.page(table, after - 1, 1) else 0
+
+
 class _Learner:
     """One run's work on a `Memory`; saved to `path` after each page unless that is None."""
 
@@ -157,6 +171,7 @@ class _Learner:
         """Learn every hour that is over; how many rows were read."""
         table = Table(self._context.config.activity_table, {"timestamp": "TEXT", "topic": "TEXT"})
         memory, read = self._memory, 0
+        memory.activity_after = await _known(data, table, memory.activity_after)
         while page := await data.page(table, memory.activity_after, PAGE):
             self._page_began = perf_counter()
             for row in page:
@@ -216,11 +231,14 @@ class _Learner:
     def _settled(self, started_at: str | None) -> bool:
         if started_at is None:
             return False
-        age = self._context.now() - datetime.fromisoformat(started_at)
-        return age.total_seconds() * 1_000_000 > _SETTLED_US
+        try:
+            began = datetime.fromisoformat(started_at).timestamp()
+        except (ValueError, TypeError):
+            return True
+        return (self._context.now().timestamp() - began) * 1_000_000 > _SETTLED_US
 
     def _cost(self, row: dict[str, Any]) -> bool:
-        if row["duration_seconds"] is None or row["status"] != "succeeded":
+        if not isinstance(row["duration_seconds"], int | float) or row["status"] != "succeeded":
             return False
         self._memory.costs.setdefault(row["task_id"], CostProfile()).learn(float(row["duration_seconds"]))
         return True

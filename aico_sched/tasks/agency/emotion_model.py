@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -71,11 +72,9 @@ class EmotionModel:
 
 
 def current_version(folder: Path) -> int | None:
-    """The number of the version in use."""
-    try:
-        return int(json.loads((folder / _CURRENT).read_text())["version"])
-    except FileNotFoundError:
-        return None
+    """The number of the version in use; None where there is none, or the note of it is damaged."""
+    history = _history(folder)
+    return history[-1] if history else None
 
 
 def versions(folder: Path) -> list[int]:
@@ -91,20 +90,29 @@ def promote(folder: Path, version: int) -> None:
 
 def roll_back(folder: Path) -> int | None:
     """Use the version that was in use before, and return its number; None, and nothing changes, if there is none."""
-    before = _history(folder)[:-1]
+    before = _before(folder)
     if not before:
         return None
     _write(folder / _CURRENT, {"version": before[-1], "before": before[:-1]})
     return before[-1]
 
 
+def previous_version(folder: Path) -> int | None:
+    """The one that `roll_back` would use."""
+    return next(reversed(_before(folder)), None)
+
+
+def _before(folder: Path) -> list[int]:
+    return [version for version in _history(folder)[:-1] if _file(folder, version).is_file()]
+
+
 def _history(folder: Path) -> list[int]:
     """The versions in use so far, the present one last."""
     try:
         kept = json.loads((folder / _CURRENT).read_text())
-    except FileNotFoundError:
+        return [int(version) for version in (*kept["before"], kept["version"])]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return []
-    return [*kept["before"], kept["version"]]
 
 
 def _write(path: Path, plain: dict[str, Any]) -> None:
@@ -131,7 +139,7 @@ class Trainer:
             try:
                 features = {name: [float(x) for x in json.loads(row[name])] for name in MODALITIES if row[name]}
                 finite = all(np.isfinite(values).all() for values in features.values())
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, OverflowError, RecursionError):
                 finite, features = False, {}
             if finite and features and isinstance(row["label"], str) and row["label"]:
                 self._samples.append((row["id"], features, row["label"]))
@@ -163,7 +171,7 @@ class Trainer:
         model = EmotionModel(version, sizes, tuple(labels), mean, scale, weights, bias)
         common = Counter(label for _, _, label in training).most_common(1)[0][0]
         truth = [label for _, _, label in testing]
-        current = EmotionModel.current(self._folder)
+        current = self._in_use()
         about = {
             "version": version,
             "score": _score(model, testing),
@@ -176,6 +184,13 @@ class Trainer:
         }
         model.save(self._folder, about)
         return about
+
+    def _in_use(self) -> EmotionModel | None:
+        """None where it cannot be read: whoever wants to use it cannot either."""
+        try:
+            return EmotionModel.current(self._folder)
+        except (OSError, ValueError, KeyError, BadZipFile):
+            return None
 
 
 def _fits(features: dict[str, list[float]], sizes: tuple[int, ...]) -> bool:

@@ -49,7 +49,7 @@ class EmotionTraining(BaseTask):
         folder = context.data_dir / "models"
         folder.mkdir(mode=0o700, exist_ok=True)
         if config.rollback:
-            return await _rolled_back(context, folder)
+            return await (_would_roll_back(folder) if config.dry_run else _rolled_back(context, folder))
         try:
             async with Worker.open("aico_sched.tasks.agency.emotion_model:Trainer", folder=str(folder)) as worker:
                 await _feed(context, worker)
@@ -92,6 +92,15 @@ async def _judged(context: TaskContext[EmotionTraining.Config], folder: Path, fo
     await context.publish(PROMOTED, told)
     await context.progress(1.0, f"version {found['version']} is in use")
     return TaskResult.ok(f"version {found['version']} is in use: {scores}", promoted=True, **found)
+
+
+async def _would_roll_back(folder: Path) -> TaskResult:
+    from aico_sched.tasks.agency import emotion_model  # noqa: PLC0415
+
+    version = emotion_model.previous_version(folder)
+    if version is None:
+        return TaskResult.skip("there is no version before the present one")
+    return TaskResult.ok(f"version {version} would be in use again", version=version, dry_run=True)
 
 
 async def _rolled_back(context: TaskContext[EmotionTraining.Config], folder: Path) -> TaskResult:

@@ -1,6 +1,7 @@
 """Lets the personality follow how people respond to it: slowly, within bounds, and never without a way back."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from aico_sched.data.source import Change, DataSource, NoSuchTable, NothingThere, Row, Table
 from aico_sched.tasks.agency.traits import DriftRules, Evidence, Trait, drifted, gather, picture, violations
-from aico_sched.tasks.base import BaseTask, TaskResult
+from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult
 from aico_sched.tasks.context import TaskContext
 from aico_sched.tasks.vectors import IN_QUIET_HOURS
 from aico_sched.topics.commands import Environment
@@ -68,6 +69,10 @@ class PersonalityEvolution(BaseTask):
                 return await (evolution.draw() if context.config.picture else evolution.evolve())
         except NothingThere as error:
             return TaskResult.skip(f"{error}; see traits_table and interactions_table")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _write(path: Path, text: str) -> None:
@@ -166,7 +171,11 @@ class _Evolution:
         await self._data.write([Change(self._traits, rows, key="name"), Change(self._history, past)])
 
     async def _present(self) -> list[Trait]:
-        return [Trait(row["name"], row["value"], row["baseline"]) for row in await self._all(self._traits)]
+        rows = await self._all(self._traits)
+        odd = [row["name"] for row in rows if not all(_is_number(row[key]) for key in ("value", "baseline"))]
+        if odd:
+            raise PermanentError(f"value and baseline must be numbers from 0 to 1; those of {odd[0]!r} are not")
+        return [Trait(str(row["name"]), row["value"], row["baseline"]) for row in rows]
 
     async def _past(self) -> list[Row]:
         """The history; empty before the first month."""
@@ -193,7 +202,7 @@ class _Evolution:
         while page := await self._data.page(table, after, PAGE):
             after = page[-1]["id"]
             for row in page:
-                if str(row["timestamp"]).startswith(wanted) and row["feedback"] is not None:
+                if str(row["timestamp"]).startswith(wanted) and _is_number(row["feedback"]):
                     gather(evidence, row["kind"], float(row["feedback"]), self._rules)
             await self._context.progress(None, f"{sum(e.count for e in evidence.values())} signals")
             await self._context.checkpoint()
