@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from aico_sched.json_text import compact_plain, decoded
 from aico_sched.planning import check_group, check_options, checked_schedule, priority_of
 from aico_sched.redaction import restored
-from aico_sched.schedule import format_rfc3339
+from aico_sched.schedule import format_rfc3339, parse_rfc3339
 from aico_sched.store.records import TaskRow
 from aico_sched.store.timing import (
     canonical,
@@ -27,6 +27,9 @@ from aico_sched.topics.internal import AttemptCancel
 
 _BEHAVIOUR = frozenset({"task_class", "config", "environment"})
 """What decides how a task behaves: when it changes, what it did before says nothing any more."""
+
+_OF_STARTS = frozenset({"idle_only", "group", "max_instances", "max_defer", "on_max_defer", "environment"})
+"""What the scheduler looks at before it starts a run that waits (`internal.DueRun`)."""
 
 OPTION_NAMES = frozenset(TaskOptions.model_fields) - {"timezone"}
 
@@ -166,8 +169,16 @@ class TaskCommands:
         updated = self._save(retimed(self._unit, task, changed, schedule))
         if not _BEHAVIOUR.isdisjoint(payload):
             self._unit.moved.forget(task.task_id)
+        if not _OF_STARTS.isdisjoint(payload):
+            self._tell_of_waiting_runs(task.task_id)
         self._unit.task_event(names.TASK_UPDATED, updated, sender.source)
         return updated.view(schedule.warnings)
+
+    def _tell_of_waiting_runs(self, task_id: str) -> None:
+        """What a task wants of its starts has changed: runs that wait for theirs go by it too."""
+        for execution_id, run_at, priority in self._unit.database.run("waiting_starts", (task_id,)):
+            run = self._unit.due_run(execution_id, task_id, parse_rfc3339(run_at), priority)
+            self._unit.said.due_runs.append(run)
 
     def enable(self, payload: Mapping[str, Any], sender: Sender) -> dict[str, Any]:
         """Let the schedule fire again; strikes are forgotten."""

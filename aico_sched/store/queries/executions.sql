@@ -116,6 +116,10 @@ WHERE status IN ('queued', 'retrying') AND status = 'queued' AND run_at IS NULL;
 SELECT execution_id FROM task_executions
 WHERE task_id = ? AND status IN ('queued', 'running', 'retrying') AND status <> 'running';
 
+-- name: waiting_starts
+SELECT execution_id, run_at, priority FROM task_executions
+WHERE task_id = ? AND status IN ('queued', 'running', 'retrying') AND status <> 'running' AND run_at IS NOT NULL;
+
 -- name: running_of_task
 SELECT execution_id FROM task_executions
 WHERE task_id = ? AND status IN ('queued', 'running', 'retrying') AND status = 'running';

@@ -108,3 +108,19 @@ async def test_a_run_that_is_cancelled_while_it_is_put_off_stays_cancelled(simul
         await simulation.clock.advance(60)
         assert [run.status for run in await executions(simulation, "user.t")] == ["cancelled"]
         assert (await simulation.client.dead_list()).dead == []
+
+
+async def test_what_a_task_is_given_later_counts_for_a_run_that_waits_already(simulate: Simulate) -> None:
+    async with simulate(**SOON) as simulation:
+        for name, options in (("impatient", {"max_defer": 1, "on_max_defer": "fail"}), ("free", {"idle_only": False})):
+            task_id = f"user.{name}"
+            await simulation.client.create(task_id, FAR, task_class="demo.echo", idle_only=True)
+            simulation.host.sample_now = HostSample(60.0, 10.0, False)
+            await simulation.clock.advance(15)
+            await simulation.client.trigger(task_id)
+            await simulation.clock.advance(60)
+            assert [run.status for run in await executions(simulation, task_id)] == ["queued"]
+            await simulation.client.update(task_id, **options)
+            await simulation.clock.advance(15)
+        assert [run.status for run in await executions(simulation, "user.impatient")] == ["dead"]
+        assert [run.status for run in await executions(simulation, "user.free")] == ["succeeded"]
