@@ -32,7 +32,7 @@ from report import judged, table
 from aico_sched import __version__
 
 SLOW = 25.0
-"""A peer that takes longer than this for a round makes one only."""
+"""A peer that takes longer than this for a round, besides the wait for the instant, makes one only."""
 
 LEAP = "leap day"
 BARE = Contestant("bare proxy", None, True, "CURVE, no access checks (libzmq's zmq_proxy)")
@@ -90,8 +90,9 @@ def in_turns(field: Field, run: Run, quick: bool) -> tuple[dict[str, list[Result
     found: dict[str, list[Result]] = {}
     failed: dict[str, str] = {}
     slow: set[str] = set()
+    peers = run.quick_peers if quick and run.quick_peers else run.peers
     for number in range(1 if quick else run.rounds):
-        for name in (OURS.name, *run.peers):
+        for name in (OURS.name, *peers):
             if name in failed or name in slow:
                 continue
             started = time.monotonic()
@@ -103,7 +104,7 @@ def in_turns(field: Field, run: Run, quick: bool) -> tuple[dict[str, list[Result
                 failed[name] = f"failed: {type(error).__name__}: {error}"
             else:
                 found.setdefault(name, []).append(result)
-                if name != OURS.name and time.monotonic() - started > SLOW:
+                if name != OURS.name and time.monotonic() - started > SLOW + run.peer_arguments.get("ahead", 0.0):
                     slow.add(name)
             took = time.monotonic() - started
             said = failed.get(name) or brief(found[name][-1])
@@ -120,9 +121,6 @@ def once(field: Field, run: Run, name: str, quick: bool) -> Result:
     contestant = CONTESTANTS[name]
     if contestant.peer is not None:
         arguments = {**arguments, **(run.peer_quick if quick else run.peer_arguments)}
-    elif run.measure == "memory":
-        # Ours keeps no task in memory for being stored: the row of the databases says what a million take.
-        return {}
     result = field.measure(contestant, run.measure, arguments)
     if run.measure == "cron":
         return {kind: statistics.median(result[kind].values()) for kind in ("next", "parse")} | {

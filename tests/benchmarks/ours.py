@@ -199,6 +199,15 @@ class Ours:
             time.sleep(seconds)
             return {"cpu": (service.cpu_seconds - before) * 10 / seconds, "megabytes": service.megabytes}
 
+    def memory(self, count: int) -> Result:
+        """How much larger the process is with so many tasks stored than with none, for each."""
+        with Service(self.copy(), **TASKS) as service:
+            time.sleep(1.0)
+            without = service.megabytes
+        with Service(self.filled(count), **TASKS) as service:
+            time.sleep(1.0)
+            return {"bytes_each": (service.megabytes - without) * 1e6 / count, "megabytes": service.megabytes}
+
     def pauses(self, count: int, more: int, burst: int) -> Result:
         data_dir = self.place / uuid.uuid4().hex
         shutil.copytree(self.filled(count), data_dir)
