@@ -1,5 +1,6 @@
 """The API and the dashboard as an application of their own."""
 
+import asyncio
 import json
 from collections.abc import Collection
 from typing import Any, Final
@@ -45,8 +46,13 @@ def create_app(client: Source, token: str, *, hosts: Collection[str] | None = LO
     app.include_router(create_router(client, token, hosts=hosts), prefix=API)
     app.router.route_class = guarded(guard)
 
+    made: list[str] = []
+
     async def document() -> Response:
-        return Response(_document(app), media_type="application/json")
+        if not made:
+            # It takes a quarter of a second, and with `run --web` the loop is the scheduler's.
+            made.append(await asyncio.to_thread(_document, app))
+        return Response(made[0], media_type="application/json")
 
     app.add_api_route(f"{API}/openapi.json", document, include_in_schema=False)
     app.include_router(create_dashboard(API))

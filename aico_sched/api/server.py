@@ -47,7 +47,8 @@ async def serving(settings: Settings, client: SchedulerClient, *, listen: socket
     """
     host, port = listen.getsockname()[:2]
     hosts = {*LOOPBACK, *settings.web.hosts, *((socket.gethostname(), ANY_ADDRESS) if host in _ANY else (host,))}
-    app = create_app(client, api_token(token_file(settings)), hosts=hosts)
+    # Making the models of all routes takes a tenth of a second, and with `run --web` the loop is the scheduler's.
+    app = await asyncio.to_thread(create_app, client, api_token(token_file(settings)), hosts=hosts)
     server = _Server(
         uvicorn.Config(
             app,
