@@ -108,7 +108,7 @@ class Store:
             "AICO_SCHED_SCHEDULER__TIMEZONE": "UTC",
             "AICO_SCHED_STORE__SYNCHRONOUS": "normal",
         }
-        plans = SchedulerService(Settings.load(environ=environ), clock=self.clock)._plans()
+        plans = SchedulerService(Settings.load(environ=environ), clock=self.clock)._crew().plans()
         self.actor = next(make() for kind, make in plans if kind is StoreActor)  # type: ignore[assignment]
         self.actor._boot_id = "boot"
         self.actor.effects = self.effects  # type: ignore[assignment]
