@@ -86,7 +86,11 @@ def task_options(
     tags: Annotated[list[str] | None, _option("--tag", metavar="TEXT", help="A tag; may be given often.")] = None,
 ) -> dict[str, Any]:
     """The options that were given, as `scheduler.task.create` takes them."""
-    given = locals()
+    return _nested(locals())
+
+
+def _nested(given: dict[str, Any]) -> dict[str, Any]:
+    """What was given of it, with `retry_…` and `limit_…` in maps of their own."""
     retry = {name.removeprefix("retry_"): given.pop(name) for name in list(given) if name.startswith("retry_")}
     retry["max_attempts"] = retry.pop("attempts")
     limits = {name.removeprefix("limit_"): given.pop(name) for name in list(given) if name.startswith("limit_")}
