@@ -7,7 +7,6 @@ raises has none of them and is handled again by a fresh instance.
 """
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import msgpack
@@ -62,8 +61,7 @@ def answers(*topics: str) -> Callable[[Callable[..., Any]], Callable[..., None]]
     return wrap
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(NamedTuple):
     """A task an actor started. `info` is what the actor wants to remember of it, also after a restart."""
 
     info: Any
