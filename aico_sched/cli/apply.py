@@ -125,7 +125,12 @@ def _show(on: Session, steps: "Sequence[Step]") -> None:
         sign, style = _SIGNS[step.action]
         on.out.line(f"{sign} {step.task_id}", style)
         for name, (before, after) in step.changes.items():
-            told = _told(after) if step.action == "create" else f"{_told(before)} → {_told(after)}"
+            if step.action == "create":
+                told = _told(after)
+            elif redacted(after) == before:
+                told = f"{_told(before)}, its secrets are sent again (whether they differ is not shown to anybody)"
+            else:
+                told = f"{_told(before)} → {_told(after)}"
             on.out.line(f"    {name}: {told}")
     on.out.line(f"{len(steps) - kept} to change, {kept} as they should be")
 

@@ -73,3 +73,15 @@ async def test_a_file_that_cannot_be_right_changes_nothing_and_says_where(tmp_pa
         assert any(problem.startswith("tasks[0].shedule") for problem in problems)
         assert await service.stop() == 0
     assert (await command(tmp_path, "apply", "-f", str(tmp_path / "absent"))).code in (2, 3)
+
+
+async def test_a_file_with_a_secret_says_that_it_is_sent_again(tmp_path: Path) -> None:
+    file = tmp_path / "tasks.yaml"
+    file.write_text(FIRST.replace("{hello: world}", "{hello: world, api_key: k-123}"))
+    async with server(tmp_path, "run") as service:
+        await service.says("service_started")
+        assert (await command(tmp_path, "apply", "-f", str(file))).code == 0
+        again = (await command(tmp_path, "apply", "-f", str(file))).output
+        assert 'config: {"hello":"world","api_key":"********"}, its secrets are sent again' in again
+        assert "k-123" not in again
+        assert await service.stop() == 0
