@@ -2,9 +2,10 @@
 
 Run `make bench`, or `python tests/benchmarks/compare.py [--quick] [--out FOLDER] [--images FOLDER] [RUN…]`, RUN being a
 key of `measures.RUNS`. Prints one table, writes `compare.json` into FOLDER (`build/bench`) and, when all runs were
-made, draws the README's chart. The peers are installed into environments of the bench's own under `build/peers`, Redis
-and PostgreSQL run on 127.0.0.1 while they are needed. What cannot be had is reported as missing, never as beaten. The
-exit code is 0 whatever the figures are; only ratios within one run mean anything.
+made, draws the README's chart. The quick form only shows that all of it works: its figures are for nobody, and its
+chart goes into FOLDER. The peers are installed into environments of the bench's own under `build/peers`, Redis and
+PostgreSQL run on 127.0.0.1 while they are needed. What cannot be had is reported as missing, never as beaten. The exit
+code is 0 whatever the figures are; only ratios within one run mean anything.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small sizes and one round: shows that it works")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
-    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images")
+    parser.add_argument("--images", type=Path, help="where to draw; docs/images, and with --quick as --out")
     parser.add_argument("runs", nargs="*", metavar="RUN", choices=[*(run.key for run in RUNS), []], help="these only")
     chosen = parser.parse_args()
     runs = [run for run in RUNS if (not chosen.runs or run.key in chosen.runs) and not (chosen.quick and not run.quick)]
@@ -67,7 +68,7 @@ def main() -> int:
         "minutes": round((time.monotonic() - began) / 60, 1),
         "command": "make bench" + (" QUICK=1" if chosen.quick else ""),
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]},
-        "versions": {"aico-sched": __version__, **{peer.name: peer.version for peer in PEERS.values()}},
+        "versions": {"aico-sched": __version__, **{name: PEERS[name].version for name in field.pythons}},
         "missing": field.missing,
         "guarantees": {each.name: each.guarantees for each in (*CONTESTANTS.values(), BARE)},
         "rows": rows,
@@ -77,7 +78,7 @@ def main() -> int:
     (chosen.out / "compare.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(table(result), flush=True)
     if not chosen.runs:
-        draw_ratios(result, chosen.images)
+        draw_ratios(result, chosen.images or (chosen.out if chosen.quick else ROOT / "docs" / "images"))
     return 0
 
 

@@ -34,7 +34,7 @@ TASKS = {
     "AICO_SCHED_SCHEDULER__TASK_MODULES": '["marks"]',
     "PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)]),
 }
-LEAD = 6.0
+LEAD = 9.0
 """Seconds from the filling of the database to the instant, besides what its size takes."""
 
 
@@ -72,7 +72,7 @@ class Ours:
         """Store daily tasks that are due at one instant, which is returned."""
         due = datetime.now(UTC) + timedelta(seconds=LEAD + count / 2_500)
         columns = {"anchor": rfc3339(due - timedelta(days=1)), "options": "{}", **due_at(due)}
-        fill(data_dir, "bench.daily", count, lambda _: columns)
+        fill(data_dir, "bench.daily", count, lambda number: {**columns, "task_id": f"bench.burst.{number}"})
         return due
 
     def once(self, data_dir: Path, template: str, count: int, **more: str) -> datetime:

@@ -206,7 +206,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
-    parser.add_argument("--images", type=Path, default=ROOT / "docs" / "images")
+    parser.add_argument("--images", type=Path, help="where to draw; docs/images, and with --quick as --out")
     parser.add_argument("parts", nargs="*", metavar="PART", choices=[*PARTS, []], help="these only")
     chosen = parser.parse_args()
     print("\nHow costs grow", flush=True)
@@ -216,7 +216,7 @@ def main() -> int:
         found = {name: PARTS[name][0](ours, chosen.quick) for name in chosen.parts or PARTS}
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "scale.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    draw_plots(plots(found), chosen.images)
+    draw_plots(plots(found), chosen.images or (chosen.out if chosen.quick else ROOT / "docs" / "images"))
     return 0
 
 

@@ -199,3 +199,35 @@ def test_a_slot_that_comes_again_is_doubled() -> None:
 
 def test_a_run_that_ends_otherwise_is_counted() -> None:
     assert watched("01", kind="failed")["others"] == 1
+
+
+def test_a_peer_that_cannot_be_installed_is_missing_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contestants import CONTESTANTS, Field
+    from peers import environments
+
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "uv").write_text("#!/bin/sh\necho 'no such version' >&2\nexit 1\n")
+    (tools / "uv").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tools))
+    monkeypatch.setattr(environments, "CACHE", tmp_path / "cache")
+    with pytest.raises(environments.Missing, match="could not be installed: no such version"):
+        environments.python_of(environments.PEERS["huey"])
+    field = Field(tmp_path)
+    field.missing["huey"] = "could not be installed"
+    with pytest.raises(environments.Missing):
+        field.measure(CONTESTANTS["huey"], "adds", {"count": 1})
+
+
+def test_without_a_server_its_peer_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from peers import environments, servers
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(servers, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(servers, "CLUSTERS", tmp_path / "postgresql")
+    with pytest.raises(environments.Missing, match="redis-server"), servers.redis(tmp_path):
+        pass
+    with pytest.raises(environments.Missing, match="PostgreSQL"), servers.postgresql(tmp_path):
+        pass
