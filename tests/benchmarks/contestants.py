@@ -35,7 +35,7 @@ SLOW_TO_PREPARE = {"arq": 0.01, "Procrastinate": 0.03, "APScheduler 3": 0.03, "A
 DUE_WITHIN = 60.0
 QUIET = 4.0
 ARQ_QUIET = 18.0
-BACK_WITHIN = 10.0
+BACK_WITHIN = 30.0
 """Seconds without another end after which it is over, and more until the first one after the restart. arq takes a run
 up again 12 s after its worker died."""
 
@@ -194,6 +194,8 @@ def killed(command: list[str], environment: dict[str, str], log: Path, count: in
     try:
         seen, since = -1, time.monotonic() + BACK_WITHIN
         while time.monotonic() - since < quiet and time.monotonic() < deadline + DUE_WITHIN:
+            if second.poll() is not None:
+                raise RuntimeError(f"it did not come back: exit code {second.returncode}")
             if (now := len(_lines(log))) != seen:
                 since = time.monotonic() + (BACK_WITHIN if now == at_kill else 0)
                 seen = now
