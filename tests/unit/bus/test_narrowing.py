@@ -9,7 +9,8 @@ from aico_sched.topics.registry import COMMANDS, EVENTS
 
 COMMAND = names.EVENT_LIST.encode()
 EVENT_NAMES = st.from_regex(r"scheduler\.event\.[a-z0-9_-]+(\.[a-z0-9_-]+)*", fullmatch=True).filter(
-    lambda topic: not topic.startswith(names.EVENT_LIST)
+    # Who hears a beginning of the command's own topic hears the command; no event is named so.
+    lambda topic: not topic.startswith(names.EVENT_LIST) and not names.EVENT_LIST.startswith(topic)
 )
 
 
