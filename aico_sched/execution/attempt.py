@@ -29,6 +29,8 @@ SECOND = 1_000_000
 INSIST_EVERY = 1.0
 """Seconds between the cancellations of a task that was told to end: it can swallow one."""
 
+NO_RESULT = compact({"message": "", "data": {}})
+
 LEFT_ALONE = "it did not end when it was told to and was left to itself"
 
 
@@ -258,6 +260,8 @@ def _retry_in(start: AttemptStart, permanent: bool, draw: Callable[[], float]) -
 
 def _json(result: TaskResult) -> str:
     """The result as kept and published; one that JSON cannot say, or that is too long, says so instead."""
+    if not (result.message or result.data or result.skipped):
+        return NO_RESULT
     message = str(result.message).encode(errors="backslashreplace").decode()
     body: dict[str, Any] = {"message": message, "data": result.data}
     if result.skipped:

@@ -82,6 +82,7 @@ class Cell:
         self._aside: deque[tuple[str, bytes]] = deque()
         self._suspects = Suspects()
         self._urgent_turns = 0
+        self._hurried = False
         self._stopping = self._was_ready = self._hastened = False
         self.ready = asyncio.Event()
         self.figures = {
@@ -202,6 +203,10 @@ class Cell:
         pending = pending or (bool(self._aside) and actor.sieve() is None)
         if more or pending or (held_back and not self._outgoing):
             await asyncio.sleep(0)
+            if self._hurried:
+                # What came of an urgent message goes on first: who was told has a turn, and what that starts begins.
+                self._hurried = False
+                await asyncio.sleep(0)
         elif self._stopping and not self._outgoing and actor.may_stop():
             return False
         else:
@@ -256,9 +261,10 @@ class Cell:
     def _urgent_first(self) -> int:
         """Move urgent messages to the front; returns how many are to have this turn for themselves, 0 if none."""
         urgent = self.kind.urgent
-        if not urgent or self._suspects.left or len(self._pending) < 2:
+        if not urgent or self._suspects.left:
             return 0
         first = [message for message in self._pending if message[0] in urgent]
+        self._hurried = bool(first)
         if not first or len(first) == len(self._pending) or self._urgent_turns >= URGENT_TURNS:
             self._urgent_turns = 0
             return 0

@@ -54,8 +54,10 @@ class AuditTrail:
         """A line that may wait for the next transaction: one about what has changed nothing."""
         self._deferred.append(_plain(line))
 
-    def seal(self) -> None:
-        """Write all lines there are."""
+    def seal(self, *, hurry: bool = False) -> None:
+        """Write all lines there are; in a `hurry` only if there are some of this transaction, or too many."""
+        if hurry and not self._fresh and self.waiting < WAITING_LIMIT:
+            return
         lines = [*(() if self._sealed else self._settled), *self._deferred, *self._fresh]
         if not lines:
             return

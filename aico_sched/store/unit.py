@@ -98,7 +98,8 @@ class Unit:
     def announce(self) -> tuple[Announcements, list[EventRecord]]:
         """Close the books of the turn: what to say after the commit, and the events to publish."""
         self.seen.seal()
-        self.audit_trail.seal()
+        # Lines of runs that have started before wait while others start.
+        self.audit_trail.seal(hurry=bool(self.said.starts))
         if self.tally:
             self.database.run_many("add_to_counter", list(self.tally.items()))
             self.tally.clear()

@@ -68,3 +68,34 @@ async def test_a_flood_of_urgent_messages_does_not_keep_the_others_from_their_tu
     await bench.quiet()
     assert Hurried.seen.index(("later", 0)) <= cell.URGENT_TURNS
     assert len(Hurried.seen) == 102
+
+
+class Claimer(Hurried):
+    """Hands on what is urgent."""
+
+    name = "claimer"
+
+    @handles("now", Note)
+    def now(self, note: Note) -> None:
+        self.send("begin", note)
+
+
+class Starter(Actor):
+    name = "starter"
+
+    @handles("begin", Note)
+    def begin(self, note: Note) -> None:
+        async def child() -> None:
+            Hurried.seen.append(("begun", note.value))
+
+        self.effects.spawn(str(note.value), None, child)
+
+
+async def test_what_an_urgent_message_starts_has_begun_before_the_others_are_handled(make_bench: Any) -> None:
+    Hurried.seen, Hurried.turns = [], []
+    bench = make_bench()
+    await bench.start(Claimer, Starter)
+    bench.send("later", 0)
+    bench.send("now", 0)
+    await bench.quiet()
+    assert Hurried.seen == [("begun", 0), ("later", 0)]
