@@ -118,18 +118,18 @@ class ExecutorActor(Actor):
         self._waiting.extend(attempt.start for attempt in attempts if not attempt.begun)
         self._done = Ends(self.effects.post)
         self._outside = Outside(
-            self.clock,
-            self.effects.post,
-            LiveLogs(self.clock, self.effects.post),
-            self._guard.gate,
-            self._pauses,
-            self._may_publish,
-            self._open_data,
-            self._make_powers,
-            self._session_keys,
-            self._probe_bus,
-            self._default_timeout,
-            lambda: [child.info for child in self.effects.children.values()],
+            clock=self.clock,
+            post=self.effects.post,
+            live_logs=LiveLogs(self.clock, self.effects.post),
+            gate=self._guard.gate,
+            pauses=self._pauses,
+            may_publish=self._may_publish,
+            open_data=self._open_data,
+            make_powers=self._make_powers,
+            session_keys=self._session_keys,
+            probe_bus=self._probe_bus,
+            default_timeout=self._default_timeout,
+            attempts=lambda: [child.info for child in self.effects.children.values()],
         )
         self._guard.watch.start(self._stalled)
         self.send(names.LOAD_ASK, Empty())

@@ -15,11 +15,7 @@ from aico_sched.planning import explained, plan_slot
 from aico_sched.put_off import PutOff
 from aico_sched.quiet import QuietHours
 from aico_sched.runtime.actor import Actor, answers, handles
-from aico_sched.schedule import (
-    Schedule,
-    cache_stats,
-    parse_schedule,
-)
+from aico_sched.schedule import Schedule, cache_stats, parse_schedule
 from aico_sched.stress import passed_over
 from aico_sched.topics import names
 from aico_sched.topics.internal import (

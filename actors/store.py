@@ -390,22 +390,11 @@ class StoreActor(ConfigChecks):
             return {
                 **self.figures,
                 **self._commands.figures,
-                **self._counted(),
+                **self._history.counted(),
+                "caches": {**self._registry.cache_stats(), "recent_executions": self._unit.recent.stats()},
                 "unrecorded": self._bulk_end.unrecorded,
             }
         except StoreError:
             if not self._trouble.refusing:
                 raise
             return dict(self.figures)
-
-    def _counted(self) -> dict[str, Any]:
-        assert self._database is not None
-        return {
-            "tasks": self._database.run("count_tasks")[0][0],
-            "dead_letters": self._database.run("count_dead")[0][0],
-            "totals": dict(self._database.run("counters_below", (names.EXECUTION_EVENTS,))),
-            "statuses": dict(self._database.run("count_statuses")),
-            "unavailable": [row[0] for row in self._database.run("unavailable_tasks")],
-            "database_bytes": self._database.size(),
-            "caches": {**self._registry.cache_stats(), "recent_executions": self._unit.recent.stats()},
-        }

@@ -270,6 +270,7 @@ def _json(result: TaskResult) -> str:
         text = compact(body)
         size = len(text.encode())
         if size <= limits.MAX_RESULT_BYTES:
+            # A message alone is text, which every reader can decode.
             if result.data:
                 check_portable(decoded(text), limits.LISTED_LEVELS)
             return text

@@ -92,7 +92,7 @@ class Actor:
     name: ClassVar[str]
     handlers: ClassVar[dict[str, Handler]] = {}
     urgent: ClassVar[frozenset[str]] = frozenset()
-    """Topics of messages that others need not wait for: they go first, in turns of their own, but not for ever."""
+    """Topics whose messages need not wait for others: they go first, in turns of their own, but not for ever."""
 
     def __init_subclass__(cls) -> None:
         table = dict(cls.handlers)

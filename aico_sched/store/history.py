@@ -12,7 +12,7 @@ from aico_sched.schedule import format_rfc3339, parse_rfc3339
 from aico_sched.store.outbox import Outbox
 from aico_sched.store.records import AttemptRow, DeadRow, ExecutionRow, TaskRow
 from aico_sched.store.unit import Unit
-from aico_sched.topics import limits
+from aico_sched.topics import limits, names
 from aico_sched.topics.errors import CommandError, ErrorCode
 
 _NEWEST = 2**62
@@ -31,6 +31,17 @@ class History:
     def __init__(self, unit: Unit) -> None:
         self._database = unit.database
         self._unit = unit
+
+    def counted(self) -> dict[str, Any]:
+        """How much there is of each, for `scheduler.stats`."""
+        return {
+            "tasks": self._database.run("count_tasks")[0][0],
+            "dead_letters": self._database.run("count_dead")[0][0],
+            "totals": dict(self._database.run("counters_below", (names.EXECUTION_EVENTS,))),
+            "statuses": dict(self._database.run("count_statuses")),
+            "unavailable": [row[0] for row in self._database.run("unavailable_tasks")],
+            "database_bytes": self._database.size(),
+        }
 
     def tasks(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         """`scheduler.task.list`, by id or by next run."""

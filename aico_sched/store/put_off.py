@@ -12,6 +12,22 @@ from aico_sched.topics.internal import SlotsDeferred
 WAITING = ("queued", "retrying")
 
 
+def bury(
+    unit: Unit,
+    executions: Executions,
+    followers: Followers,
+    run: tuple[str, str, int, str, str],
+    config: str,
+    reason: str,
+) -> None:
+    """Send a run that is not to start any more, and whose row says so, to the dead letters. `run` is its `identity`."""
+    execution_id, task_id, _, trigger, _ = run
+    unit.database.run("insert_dead", (execution_id, task_id, unit.now, reason, config))
+    for topic in (names.EXECUTION_FAILED, names.EXECUTION_DEAD):
+        executions.event(topic, *run, reason=reason)
+    followers.failed(task_id, execution_id, reason, trigger=trigger)
+
+
 class PutOff:
     """Records what the scheduler says of starts that must not be yet."""
 
@@ -47,14 +63,6 @@ class PutOff:
         if skipped:
             self._executions.event(names.EXECUTION_SKIPPED, *identity(execution), reason=reason)
         else:
-            self._bury(execution, reason)
+            task = TaskRow(*self._database.run("task_even_deleted", (execution.task_id,))[0])
+            bury(self._unit, self._executions, self._followers, identity(execution), task.config, reason)
         self._executions.run_over(execution.task_id, self._unit.now_us)
-
-    def _bury(self, execution: ExecutionRow, reason: str) -> None:
-        task = TaskRow(*self._database.run("task_even_deleted", (execution.task_id,))[0])
-        self._database.run(
-            "insert_dead", (execution.execution_id, execution.task_id, self._unit.now, reason, task.config)
-        )
-        for topic in (names.EXECUTION_FAILED, names.EXECUTION_DEAD):
-            self._executions.event(topic, *identity(execution), reason=reason)
-        self._followers.failed(execution.task_id, execution.execution_id, reason, trigger=execution.trigger)

@@ -7,6 +7,7 @@ from aico_sched.planning import MAX_QUEUED
 from aico_sched.schedule import format_rfc3339
 from aico_sched.store.executions import Executions
 from aico_sched.store.followers import Followers
+from aico_sched.store.put_off import bury
 from aico_sched.store.records import TaskRow
 from aico_sched.store.tasks import TaskCommands
 from aico_sched.store.unit import Unit
@@ -141,10 +142,8 @@ class Slots:
             completed_at=self._unit.now,
         ):
             return
-        self._database.run("insert_dead", (execution_id, slot.task_id, self._unit.now, slot.reason, row[1]))
-        for topic in (names.EXECUTION_FAILED, names.EXECUTION_DEAD):
-            self._executions.event(topic, execution_id, slot.task_id, 0, "schedule", scheduled_for, reason=slot.reason)
-        self._followers.failed(slot.task_id, execution_id, slot.reason, trigger="schedule")
+        run = (execution_id, slot.task_id, 0, "schedule", scheduled_for)
+        bury(self._unit, self._executions, self._followers, run, row[1], slot.reason)
 
     def _record_missed(self, slot: Slot) -> None:
         """One row for all the slots given up, so that a long outage costs no more than a short one."""

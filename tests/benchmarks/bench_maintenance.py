@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import Measure, Service, environment, folder, opened, percentile, publish
+from harness import Measure, Service, environment, folder, opened, options, percentile, publish
 
 from aico_sched.client import SchedulerClient
 from aico_sched.service import SchedulerService
@@ -150,12 +150,5 @@ def measure(chosen: argparse.Namespace) -> list[Measure]:
 
 
 if __name__ == "__main__":
-    PARSER = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    PARSER.add_argument("--quick", action="store_true", help="a small database")
-    PARSER.add_argument(
-        "--json", action="store_true", help="one JSON object on standard output, the table on the other"
-    )
-    PARSER.add_argument("--rounds", type=int, default=1, help="taken for the sake of `run.py`; there is one")
-    PARSER.add_argument("--megabytes", type=int, default=500, help="size of the database")
-    OPTIONS = PARSER.parse_args()
+    OPTIONS = options(__doc__, megabytes=500)
     sys.exit(publish("Maintenance", measure(OPTIONS), OPTIONS))

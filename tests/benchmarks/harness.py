@@ -66,14 +66,19 @@ def spread(name: str, seconds: Sequence[float], goals: dict[str, float] | None =
     ]
 
 
-def options(description: str | None) -> argparse.Namespace:
-    """`--quick`, `--json` and `--rounds`, as every benchmark of the service takes them."""
+def options(description: str | None, *, megabytes: int | None = None) -> argparse.Namespace:
+    """`--quick`, `--json` and `--rounds`, as every benchmark of the service takes them; and `--megabytes`, where there
+    is a size to choose: such a benchmark has one round."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument(
         "--json", action="store_true", help="one JSON object on standard output, the table on the other"
     )
-    parser.add_argument("--rounds", type=int, default=3, help="medians are over so many rounds")
+    if megabytes is None:
+        parser.add_argument("--rounds", type=int, default=3, help="medians are over so many rounds")
+    else:
+        parser.add_argument("--rounds", type=int, default=1, help="taken for the sake of `run.py`; there is one")
+        parser.add_argument("--megabytes", type=int, default=megabytes, help="size of the database")
     return parser.parse_args()
 
 

@@ -3,9 +3,7 @@ itself when they can be."""
 
 import asyncio
 import os
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from aico_sched.client.errors import SchedulerError
 from aico_sched.store.connection import Database
 from aico_sched.topics import names
 from tests.integration.conftest import Start
-from tests.integration.support.process import Server, environment
+from tests.integration.support.process import Server, server
 from tests.integration.support.running import Recorder
 
 
@@ -58,21 +56,11 @@ async def test_a_database_that_turns_read_only(start: Start, monkeypatch: pytest
     assert (await run.client.stats()).actors["store"]["restarts"] == 0
 
 
-@asynccontextmanager
-async def bound_by_permissions(folder: Path) -> AsyncIterator[Server]:
+def bound_by_permissions(folder: Path) -> AbstractAsyncContextManager[Server]:
     """A service whose user may not write where permissions say so, also if that is root."""
-    prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-    process = await asyncio.create_subprocess_exec(
-        *prefix, sys.executable, "-B", "-m", "aico_sched.cli.app", "run", "--data-dir", str(folder / "data"),
-        env=environment(folder), cwd=folder,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        yield Server(process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
+    drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    under = ["env", "PYTHONDONTWRITEBYTECODE=1", *drop]
+    return server(folder, "run", "--data-dir", str(folder / "data"), under=under)
 
 
 async def test_a_file_that_may_no_longer_be_written(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,10 +80,11 @@ class Server:
 
 
 @asynccontextmanager
-async def server(folder: Path, *arguments: str, **settings: Any) -> AsyncIterator[Server]:
-    """`aico-sched run …` or `bus …`; killed at the end if it still runs."""
+async def server(folder: Path, *arguments: str, under: Sequence[str] = (), **settings: Any) -> AsyncIterator[Server]:
+    """`aico-sched run …` or `bus …`, started by the program `under`, if that is given; killed at the end if it still
+    runs."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "aico_sched.cli.app", *arguments, env=environment(folder, **settings), cwd=folder,
+        *under, sys.executable, "-m", "aico_sched.cli.app", *arguments, env=environment(folder, **settings), cwd=folder,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:

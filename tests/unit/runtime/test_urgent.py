@@ -1,4 +1,4 @@
-"""Messages that others need not wait for."""
+"""Messages that need not wait for others."""
 
 from typing import Any
 
