@@ -41,8 +41,13 @@ async def test_the_host_hears_what_passed_the_checks_and_is_heard(tmp_path: Path
             (names.HEALTH, request(names.HEALTH)),
         ):
             assert client.send(topic, body)
-        await heard.wait()
-        assert [topic for topic, _ in local.receive(10)] == [names.HEALTH]
+        taken: list[str] = []
+        while not taken:
+            # It is told of the refusal before, too.
+            await heard.wait()
+            heard.clear()
+            taken = [topic for topic, _ in local.receive(10)]
+        assert taken == [names.HEALTH]
         assert broker.stats().refused == {"source": 1}
         assert local.send(names.ALERT, b"from the host")
         received: list[tuple[str, bytes]] = []
