@@ -34,7 +34,8 @@ class Executions:
         self.blocked = {row[0] for row in self._database.run("blocked_tasks")}
 
     def start_waiting(self, execution_id: str) -> bool:
-        """Claim an execution whose time has come; false if it does not wait any more, or its task is gone."""
+        """Claim an execution whose time has come; false if it does not wait any more, or while its task's class is
+        gone."""
         execution = self._database.one("start_waiting", (self._unit.now, self._unit.boot_id, execution_id))
         if execution is None:
             return False

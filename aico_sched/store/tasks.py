@@ -175,7 +175,7 @@ class TaskCommands:
         return updated.view(schedule.warnings)
 
     def _tell_of_waiting_runs(self, task_id: str) -> None:
-        """What a task wants of its starts has changed: runs that wait for theirs go by it too."""
+        """What a task wants of its starts has changed, or its class is back: waiting runs go by it too."""
         for execution_id, run_at, priority in self._unit.database.run("waiting_starts", (task_id,)):
             run = self._unit.due_run(execution_id, task_id, parse_rfc3339(run_at), priority)
             self._unit.said.due_runs.append(run)
@@ -250,10 +250,12 @@ class TaskCommands:
         return updated.view()
 
     def park(self, task: TaskRow, problem: str | None) -> None:
-        """Its class is gone (`problem` says how) or has come back (None)."""
+        """Its class is gone (`problem` says how) or has come back (None). Runs that wait do so until it is back."""
         changed = task._replace(available=int(problem is None), note=problem)
         schedule = checked_schedule(task.schedule, task.timezone)
         updated = self._save(rescheduled(self._unit, task, changed, schedule, problem or "its task class was missing"))
+        if problem is None:
+            self._tell_of_waiting_runs(task.task_id)
         event = names.TASK_AVAILABLE if problem is None else names.TASK_UNAVAILABLE
         self._unit.task_event(event, updated, "aico-sched")
 

@@ -7,6 +7,7 @@ import pytest
 
 from aico_sched.client import SchedulerClient
 from aico_sched.client.errors import Conflict, InvalidMessage, PermissionDenied, UnknownTaskClass
+from aico_sched.schedule import format_rfc3339, parse_rfc3339
 from aico_sched.security.keys import KeyRing
 from aico_sched.topics import names
 from tests.integration.support.running import Running
@@ -85,6 +86,39 @@ async def test_a_task_whose_code_is_gone_is_parked_until_it_returns(run: Running
     assert (await run.events.first(names.TASK_AVAILABLE)).payload["task_id"] == "user.mine"
     assert (await client.health()).status == "healthy"
     assert (await run.ran("user.mine")).status == "succeeded"
+
+
+FAILS_ONCE = """
+from aico_sched.tasks import BaseTask, TaskContext, TaskResult, TransientError
+
+class Mine(BaseTask):
+    name = "user.mine"
+
+    async def execute(self, context: TaskContext) -> TaskResult:
+        if context.attempt == 1:
+            raise TransientError("not yet")
+        return TaskResult.ok("now")
+"""
+
+
+async def test_a_run_that_waits_is_not_started_while_its_class_is_gone(run: Running) -> None:
+    code(run).write_text(FAILS_ONCE)
+    await run.client.reload()
+    await run.client.create("user.mine", FAR, retry={"delay": 0.2, "max_attempts": 2})
+    execution = (await run.client.trigger("user.mine")).execution_id
+    retrying = await run.events.first(names.EXECUTION_RETRYING, task_id="user.mine")
+    code(run).unlink()
+    await run.client.reload()
+    # Another task tells that the time of the retry is over.
+    later = parse_rfc3339(retrying.payload["retry_at"]) + 300_000
+    await run.client.create("demo.later", f"at:{format_rfc3339(later)}", task_class="demo.echo")
+    await run.events.first(names.EXECUTION_SUCCEEDED, task_id="demo.later")
+    assert len(run.events.of(names.EXECUTION_STARTED, task_id="user.mine")) == 1
+
+    code(run).write_text(FAILS_ONCE)
+    await run.client.reload()
+    ended = await run.finished(execution)
+    assert (ended.status, ended.attempt, ended.result["message"]) == ("succeeded", 2, "now")
 
 
 async def test_a_class_that_went_while_the_service_was_down_is_missed_at_the_start(start: Any, run: Running) -> None:

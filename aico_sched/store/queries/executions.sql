@@ -48,12 +48,13 @@ SELECT e.execution_id, e.task_id, e.run_at, e.priority, coalesce(t.options ->> '
        t.options ->> '$.max_defer', coalesce(t.options ->> '$.on_max_defer', 'run'),
        coalesce(t.options ->> '$.environment', 'auto')
 FROM task_executions e JOIN scheduled_tasks t USING (task_id)
-WHERE e.status IN ('queued', 'retrying') AND e.run_at <= ? ORDER BY e.run_at LIMIT ?;
+WHERE e.status IN ('queued', 'retrying') AND e.run_at <= ? AND t.available ORDER BY e.run_at LIMIT ?;
 
 -- name: start_waiting
 UPDATE task_executions
 SET status = 'running', started_at = ?, attempt = attempt + 1, boot_id = ?, run_at = NULL, progress = NULL
 WHERE execution_id = ? AND status IN ('queued', 'retrying') AND run_at IS NOT NULL
+  AND (SELECT available FROM scheduled_tasks t WHERE t.task_id = task_executions.task_id)
 RETURNING task_id, attempt, trigger, scheduled_for, cause, traceparent;
 
 -- name: set_cause
