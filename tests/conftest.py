@@ -2,5 +2,7 @@
 
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["tests.support.disturbed"]
+
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
