@@ -68,7 +68,7 @@ async def _serve(settings: Settings, beside: Beside) -> int:
         await asyncio.gather(starting, return_exceptions=True)
         if not starting.cancelled():
             starting.result()
-            _spare_the_collector()
+            spare_the_collector()
             async with beside():
                 await service.wait()
     except Exception as error:
@@ -80,7 +80,7 @@ async def _serve(settings: Settings, beside: Beside) -> int:
     return 0
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """What a started service consists of stays until it ends: a full collection need not look at it again, which takes
     it 60 ms each time; and what a burst of runs makes need not be looked at often. Not inside another program, whose
     objects are not ours to judge."""

@@ -276,6 +276,11 @@ class Database:
         except ValueError as error:
             raise translate(error) from error
 
+    def checkpoint_after(self, pages: int) -> None:
+        """Have commits move the write-ahead log into the database whenever it has `pages`; a connection that is opened
+        anew does so after SQLite's own number."""
+        self._raw(f"PRAGMA wal_autocheckpoint={pages:d}")
+
     def refresh_statistics(self, limit: int) -> None:
         """What the planner knows of the indexes, from at most `limit` rows of each; part of the transaction."""
         self._raw(f"PRAGMA analysis_limit={limit:d}")

@@ -14,10 +14,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench_maintenance import WITHIN, fill, observed
+from bench_maintenance import WITHIN, fill, observed, settle
 from harness import Measure, environment, folder, opened, options, publish
 
 from aico_sched.client import SchedulerClient
+from aico_sched.process import spare_the_collector
 from aico_sched.service import SchedulerService
 from aico_sched.settings import Settings
 
@@ -58,6 +59,7 @@ async def served(data_dir: Path, *, whole: bool) -> list[Measure]:
     """A vacuum, in small steps unless of the `whole`, and after that of the whole everything else."""
     settings = Settings.load(environ=environment(data_dir))
     async with SchedulerService(settings), SchedulerClient.discover(data_dir, timeout=WITHIN) as client:
+        spare_the_collector()
         mode = "full" if whole else "incremental"
         figures, found = await measured(client, f"{mode} vacuum", VACUUM, mode="auto", threshold=0.25)
         if found["mode"] != mode:
@@ -87,6 +89,7 @@ def measure(chosen: argparse.Namespace) -> list[Measure]:
                 "DELETE FROM scheduler_seen_messages WHERE message_id LIKE 'filler/%1' OR message_id LIKE 'filler/%2' "
                 "OR message_id LIKE 'filler/%3' OR message_id LIKE 'filler/%4'", ()
             )  # fmt: skip
+        settle(place)
         return figures + asyncio.run(served(place, whole=True))
 
 
