@@ -127,7 +127,7 @@ class StoreActor(ConfigChecks):
         self._database, self._built = database, True
 
     def _build(self, database: Database) -> None:
-        self._unit = Unit(database, self._defaults, self._boot_id, self._cache_size)
+        self._unit = Unit(database, self._defaults, self._boot_id, self._cache_size, self._registry.environment_of)
         self._tasks = TaskCommands(self._unit, self._registry)
         self._executions = Executions(self._unit)
         followers = Followers(self._unit, self._executions)

@@ -12,7 +12,7 @@ from aico_sched.planning import longest_defer
 from aico_sched.quiet import QuietHours
 from aico_sched.schedule import parse_blackout
 from aico_sched.security import permissions
-from aico_sched.topics.internal import Load
+from aico_sched.topics.internal import SANDBOX, Load
 
 SECOND: Final = 1_000_000
 
@@ -22,7 +22,7 @@ HELD_FOR: Final = 10.0
 LEAST_HELD: Final = 0.001
 """Seconds; a start whose patience is just over is looked at after it, not in the same instant again."""
 
-ELSEWHERE: Final = ("process", "cluster")
+ELSEWHERE: Final = ("process", SANDBOX, "cluster")
 """Environments whose code cannot hold this process up. A thread shares its interpreter."""
 
 BREAKER_OPEN: Final = "the event loop was blocked a moment ago and is given a rest (circuit breaker)"

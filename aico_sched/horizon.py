@@ -48,10 +48,10 @@ class Item(NamedTuple):
 
     @property
     def environment(self) -> str:
-        """Where it asks to run."""
-        if self.run is not None:
-            return self.run.environment
-        return (self.task.options.get("environment") or "auto") if self.task is not None else "auto"
+        """Where it will run, as far as is known; `auto` where it is not."""
+        entry = self.run or self.task
+        assert entry is not None
+        return entry.environment
 
     @property
     def task_id(self) -> str:

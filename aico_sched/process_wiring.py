@@ -15,10 +15,7 @@ from aico_sched.security.permissions import namespace
 from aico_sched.settings import Settings
 from aico_sched.tasks.powers import Powers
 from aico_sched.tasks.user_code import CATEGORIES
-from aico_sched.topics.internal import AttemptStart
-
-SANDBOX = "sandbox"
-"""The environment nobody chooses: what runs in it has to."""
+from aico_sched.topics.internal import SANDBOX, AttemptStart
 
 
 def process_runners(settings: Settings) -> dict[str, ProcessRunner]:

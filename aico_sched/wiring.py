@@ -20,7 +20,7 @@ from aico_sched.execution.on_loop import LoopRunner
 from aico_sched.execution.strikes import StrikeRules
 from aico_sched.execution.watch import LoopWatch
 from aico_sched.planning import Defaults
-from aico_sched.process_wiring import SANDBOX, is_sandboxed, process_runners
+from aico_sched.process_wiring import is_sandboxed, process_runners
 from aico_sched.quiet import QuietHours
 from aico_sched.security.database_key import secret_text
 from aico_sched.security.key_sources import GivenByProgram, GivenKey, KeySource, source_of
@@ -31,6 +31,7 @@ from aico_sched.store.retention import HistoryLimits
 from aico_sched.tasks.agency.background_learning import QUIET_FILE, BackgroundLearning
 from aico_sched.tasks.catalogue import Arranged
 from aico_sched.tasks.registry import BUILTIN_MODULES, TaskRegistry
+from aico_sched.topics.internal import SANDBOX
 
 log = structlog.get_logger(__name__)
 

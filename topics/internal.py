@@ -57,8 +57,13 @@ class ClockSetBack(NamedTuple):
     by_us: int
 
 
+SANDBOX: Final = "sandbox"
+"""The environment nobody chooses: what runs in it has to."""
+
+
 class DueTask(NamedTuple):
-    """The near horizon's view of a task: what planning its next slots needs, nothing else."""
+    """The near horizon's view of a task: what planning its next slots needs, nothing else. `environment` is where its
+    runs go, as far as is known."""
 
     task_id: str
     revision: int
@@ -69,11 +74,12 @@ class DueTask(NamedTuple):
     priority: int
     options: dict[str, Any]
     run_count: int
+    environment: str = "auto"
 
 
 class DueRun(NamedTuple):
     """An execution that waits for its time: triggered, queued, retrying, backfilled. `max_defer` (seconds) and
-    `on_max_defer` are its task's; `environment` is the one it asks for."""
+    `on_max_defer` are its task's; `environment` is where it goes, as far as is known."""
 
     execution_id: str
     task_id: str

@@ -14,10 +14,10 @@ from pydantic import BaseModel
 
 from aico_sched.run_lines import RunLog
 from aico_sched.tasks.base import BaseTask, PermanentError, TaskResult
-from aico_sched.tasks.blocking import BlockingTask
 from aico_sched.tasks.configuration import bind_config
 from aico_sched.tasks.context import TaskContext
 from aico_sched.tasks.discovery import FoundClass
+from aico_sched.tasks.loading import place_of
 from aico_sched.tasks.ports import Ports
 from aico_sched.topics.commands import Environment
 from aico_sched.topics.internal import AttemptStart
@@ -131,10 +131,9 @@ class Environments:
         raises."""
         name = self._forced(job.start) or job.start.environment
         if name == "auto":
-            task_class = job.task_class()
-            name = task_class.environment
+            name = place_of(job.task_class())
             if name == "auto":
-                name = "thread" if issubclass(task_class, BlockingTask) else "loop"
+                name = "loop"
         runner = self._runners.get(name)
         if runner is None:
             raise NoSuchEnvironment(

@@ -108,7 +108,7 @@ class Executions:
                 trigger,
                 creator,
                 role,
-                terms.environment or self._unit.moved.environment_of(task_id),
+                self._unit.moved.environment_of(task_id, terms.environment),
                 terms.limits,
                 terms.resources,
                 cause,

@@ -38,6 +38,9 @@ class Strikes:
                     trusted=permissions.is_system(task.task_id),
                 )
                 self._unit.moved.environments[task.task_id] = place
+                # It may be the next to start, and a breaker that is half open lets it pass now.
+                self._unit.changed(task)
+                self._tasks.tell_of_waiting_runs(task.task_id)
                 self._tell(_alert(stall, _moved(task, stall, strikes, place), "moved", strikes))
             case "disable":
                 note = _disabled(task, stall, strikes)

@@ -28,7 +28,9 @@ from aico_sched.topics.internal import AttemptCancel
 _BEHAVIOUR = frozenset({"task_class", "config", "environment"})
 """What decides how a task behaves: when it changes, what it did before says nothing any more."""
 
-_OF_STARTS = frozenset({"idle_only", "group", "max_instances", "max_defer", "on_max_defer", "environment"})
+_OF_STARTS = frozenset(
+    {"idle_only", "group", "max_instances", "max_defer", "on_max_defer", "environment", "task_class"}
+)
 """What the scheduler looks at before it starts a run that waits (`internal.DueRun`)."""
 
 OPTION_NAMES = frozenset(TaskOptions.model_fields) - {"timezone"}
@@ -166,16 +168,17 @@ class TaskCommands:
         check_options(schedule, options)
         check_group(options, self._unit.defaults.groups)
         self._unit.followers.check(task.task_id, schedule)
-        updated = self._save(retimed(self._unit, task, changed, schedule))
         if not _BEHAVIOUR.isdisjoint(payload):
+            # First, so that the scheduler hears where it runs from now on.
             self._unit.moved.forget(task.task_id)
+        updated = self._save(retimed(self._unit, task, changed, schedule))
         if not _OF_STARTS.isdisjoint(payload):
-            self._tell_of_waiting_runs(task.task_id)
+            self.tell_of_waiting_runs(task.task_id)
         self._unit.task_event(names.TASK_UPDATED, updated, sender.source)
         return updated.view(schedule.warnings)
 
-    def _tell_of_waiting_runs(self, task_id: str) -> None:
-        """What a task wants of its starts has changed, or its class is back: waiting runs go by it too."""
+    def tell_of_waiting_runs(self, task_id: str) -> None:
+        """What a task wants of its starts has changed, or where it runs, or its class is back: waiting runs too."""
         for execution_id, run_at, priority in self._unit.database.run("waiting_starts", (task_id,)):
             run = self._unit.due_run(execution_id, task_id, parse_rfc3339(run_at), priority)
             self._unit.said.due_runs.append(run)
@@ -255,7 +258,7 @@ class TaskCommands:
         schedule = checked_schedule(task.schedule, task.timezone)
         updated = self._save(rescheduled(self._unit, task, changed, schedule, problem or "its task class was missing"))
         if problem is None:
-            self._tell_of_waiting_runs(task.task_id)
+            self.tell_of_waiting_runs(task.task_id)
         event = names.TASK_AVAILABLE if problem is None else names.TASK_UNAVAILABLE
         self._unit.task_event(event, updated, "aico-sched")
 

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,15 +57,23 @@ Mark = tuple[tuple[int, int, dict[str, int]], tuple[int, ...], Counter[str]]
 
 
 class Unit:
-    """The store's tools for one turn. `boot_id` names this run of the service; `now_us` is the turn's time."""
+    """The store's tools for one turn. `boot_id` names this run of the service; `now_us` is the turn's time;
+    `environment_of` says where runs of a class go by themselves."""
 
-    def __init__(self, database: Database, defaults: Defaults, boot_id: str, cache_size: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        defaults: Defaults,
+        boot_id: str,
+        cache_size: int,
+        environment_of: Callable[[str], str] = lambda task_class: "auto",
+    ) -> None:
         self.recent = RecentExecutions(cache_size)
         self.running_logs = RunningLogs()
         self.tally: Counter[str] = Counter()
         self.database, self.defaults, self.boot_id = database, defaults, boot_id
         self.outbox = Outbox(database)
-        self.moved = MovedTasks(database)
+        self.moved = MovedTasks(database, environment_of)
         self.audit_trail = AuditTrail(database)
         self.seen = SeenMessages(database)
         self.followers = FollowerIndex(database)
@@ -137,15 +146,39 @@ class Unit:
     def load_due(self, wanted: DueLoad) -> DueLoaded:
         """What is due up to a moment, oldest first; where `limit` cuts it off, the horizon is the last row's time."""
         self._asked_until = until = format_rfc3339(wanted.until_us)
-        tasks = [TaskRow(*row).due() for row in self.database.run("due_tasks", (until, wanted.limit))]
+        tasks = [self._due(TaskRow(*row)) for row in self.database.run("due_tasks", (until, wanted.limit))]
         rows = self.database.run("waiting_runs", (until, wanted.limit))
-        runs = [DueRun(row[0], row[1], read_rfc3339(row[2]), row[3], bool(row[4]), *row[5:]) for row in rows]
+        runs = [self._waiting(*row) for row in rows]
         horizon = wanted.until_us
         if len(tasks) == wanted.limit:
             horizon = min(horizon, tasks[-1].next_run_us)
         if len(runs) == wanted.limit:
             horizon = min(horizon, runs[-1].run_at_us)
         return DueLoaded(tasks, runs, horizon)
+
+    def _due(self, task: TaskRow) -> DueTask:
+        due = task.due()
+        place = self.moved.expected(task.task_id, task.task_class, due.options.get("environment"))
+        return due if place == "auto" else due._replace(environment=place)
+
+    def _waiting(
+        self,
+        execution_id: str,
+        task_id: str,
+        run_at: str,
+        priority: int,
+        idle_only: int,
+        group: str,
+        max_instances: int,
+        max_defer: float | None,
+        on_max_defer: str,
+        task_class: str,
+        asked: str | None,
+    ) -> DueRun:
+        """A row of the query `waiting_runs`."""
+        due = DueRun(execution_id, task_id, read_rfc3339(run_at), priority, bool(idle_only), group, max_instances)
+        place = self.moved.expected(task_id, task_class, asked)
+        return due._replace(max_defer=max_defer, on_max_defer=on_max_defer, environment=place)
 
     def due_run(self, execution_id: str, task_id: str, run_at_us: int, priority: int) -> DueRun:
         """A run that waits for its time, as the scheduler knows it."""
@@ -161,7 +194,7 @@ class Unit:
             options.get("max_instances") or 0,
             options.get("max_defer"),
             options.get("on_max_defer") or "run",
-            options.get("environment") or "auto",
+            "auto" if task is None else self.moved.expected(task_id, task.task_class, options.get("environment")),
         )
 
     def new_execution_id(self) -> str:
@@ -190,7 +223,7 @@ class Unit:
         if task.next_run is None:
             self.said.gone.append((task.task_id, task.revision))
         else:
-            self.said.due_tasks.append(task.due())
+            self.said.due_tasks.append(self._due(task))
 
     def execution_event(self, topic: str, body: dict[str, Any]) -> None:
         """An event of an execution, happening now; counted for all time."""

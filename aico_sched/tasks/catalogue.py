@@ -65,6 +65,10 @@ class Catalogue:
         except TaskClassError:
             return {}
 
+    def environment_of(self, task_class: str) -> str:
+        """Where runs of the class go that ask for no place, as far as is known without importing it."""
+        return self._registry.environment_of(task_class)
+
     def known(self, task_class: str) -> bool:
         """Whether the class can be run, as far as is known without importing it."""
         return task_class in self._registry.names()

@@ -32,7 +32,8 @@ _TASK_ID = TypeAdapter(TaskId)
 class FoundClass:
     """Where a task class is, and what its source says of it. `digest` is that of the whole file, empty where there
     is no source; `path` is set for user tasks only. Without `schedule_known` only loading tells `default_schedule`.
-    `plain`: its source says nothing of a configuration."""
+    `plain`: its source says nothing of a configuration. `environment` is where its runs go by themselves, `auto` where
+    the source does not say."""
 
     name: str
     module: str
@@ -45,6 +46,7 @@ class FoundClass:
     path: Path | None = None
     default_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     plain: bool = False
+    environment: str = "auto"
 
     @property
     def category(self) -> str:
@@ -236,5 +238,17 @@ def _announced(entry: EntryPoint) -> FoundClass:
 
 
 def _found(item: ParsedClass, module: str, source: Source, digest: str, path: Path | None = None) -> FoundClass:
-    name, attribute, description, schedule, known, options, plain = item
-    return FoundClass(name, module, attribute, source, description, schedule, known, digest, path, options, plain)
+    return FoundClass(
+        item.name,
+        module,
+        item.attribute,
+        source,
+        item.description,
+        item.default_schedule,
+        item.schedule_known,
+        digest,
+        path,
+        item.default_options,
+        item.plain,
+        item.environment,
+    )

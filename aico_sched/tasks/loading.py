@@ -69,6 +69,12 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return TaskOptions.model_validate(dict(options)).model_dump(mode="json", exclude_unset=True)
 
 
+def place_of(task_class: type[BaseTask]) -> str:
+    """Where runs of the class go that ask for no place; `auto` is the loop."""
+    blocks = task_class.environment == "auto" and issubclass(task_class, BlockingTask)
+    return "thread" if blocks else task_class.environment
+
+
 def config_schema(task_class: type[BaseTask]) -> dict[str, Any] | None:
     """The JSON Schema of the class's configuration; None for a model that has none."""
     try:

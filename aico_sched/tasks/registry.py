@@ -16,6 +16,7 @@ from aico_sched.tasks.configuration import bind_config, copy_config
 from aico_sched.tasks.discovery import FoundClass, Scan
 from aico_sched.tasks.errors import CodeNotRemovable, TaskClassUnavailable, UnknownTaskClass
 from aico_sched.tasks.source import first_line
+from aico_sched.topics.internal import SANDBOX
 from aico_sched.verdicts import Unjudged
 
 BUILTIN_MODULES = (discovery.BUILTIN_PACKAGE,)
@@ -224,6 +225,16 @@ class TaskRegistry:
             return loading.checked_options(self.find(name).default_options)
         except ValueError as error:
             raise TaskClassUnavailable(name, f"default_options are not task options: {error}") from error
+
+    def environment_of(self, name: str) -> str:
+        """Where runs of the class go that ask for no place: `sandbox`, which has to be, or what the class declares;
+        `auto` where that cannot be told without importing it."""
+        if self._foreign(name):
+            return SANDBOX
+        loaded, found = self._loaded.get(name), self._found.get(name)
+        if loaded is not None:
+            return loading.place_of(loaded)
+        return "auto" if found is None else found.environment
 
     def is_system(self, name: str) -> bool:
         """Whether the class makes a protected system task of its own: it has a default schedule and is built in or

@@ -13,7 +13,8 @@ _MAY_HOLD_TASK = re.compile(r"^[ \t]+name\b[^\n]*=", re.MULTILINE)
 
 class ParsedClass(NamedTuple):
     """A task class as its source shows it. `schedule_known` is false when `default_schedule` is not a literal, so
-    that only importing tells; so is `default_options` empty then. `plain`: nothing is said of a configuration."""
+    that only importing tells; so is `default_options` empty then. `plain`: nothing is said of a configuration.
+    `environment` is where its runs go by themselves: what it declares, else a thread for what blocks."""
 
     name: str
     attribute: str
@@ -22,6 +23,7 @@ class ParsedClass(NamedTuple):
     schedule_known: bool
     default_options: Mapping[str, Any] = MappingProxyType({})
     plain: bool = False
+    environment: str = "auto"
 
 
 def parse_classes(source: str, filename: str) -> list[ParsedClass]:
@@ -56,13 +58,15 @@ def _base_task_aliases(statements: list[ast.stmt]) -> set[str]:
 
 
 def _is_task(node: ast.ClassDef, aliases: set[str]) -> bool:
-    for base in node.bases:
-        plain = base.value if isinstance(base, ast.Subscript) else base
-        if isinstance(plain, ast.Attribute) and plain.attr.endswith("Task"):
-            return True
-        if isinstance(plain, ast.Name) and (plain.id.endswith("Task") or plain.id in aliases):
-            return True
-    return False
+    return any(_base_name(base).endswith("Task") or _base_name(base) in aliases for base in node.bases)
+
+
+def _base_name(base: ast.expr) -> str:
+    """The last part of what a class derives from; empty for what has no name."""
+    plain = base.value if isinstance(base, ast.Subscript) else base
+    if isinstance(plain, ast.Attribute):
+        return plain.attr
+    return plain.id if isinstance(plain, ast.Name) else ""
 
 
 def _parsed(node: ast.ClassDef) -> ParsedClass | None:
@@ -74,7 +78,11 @@ def _parsed(node: ast.ClassDef) -> ParsedClass | None:
     schedule = values.get("default_schedule")
     known = schedule is None or isinstance(schedule, ast.Constant)
     options = _literal_map(values.get("default_options"))
-    return ParsedClass(name, node.name, description, _literal(schedule), known, options, _is_plain(node, values))
+    place = _literal(values.get("environment")) or "auto"
+    if place == "auto" and any(_base_name(base) == "BlockingTask" for base in node.bases):
+        place = "thread"
+    plain = _is_plain(node, values)
+    return ParsedClass(name, node.name, description, _literal(schedule), known, options, plain, place)
 
 
 def _is_plain(node: ast.ClassDef, values: Mapping[str, ast.expr]) -> bool:

@@ -46,7 +46,7 @@ SELECT * FROM task_executions WHERE execution_id = ?;
 SELECT e.execution_id, e.task_id, e.run_at, e.priority, coalesce(t.options ->> '$.idle_only', 0),
        coalesce(t.options ->> '$.group', ''), coalesce(t.options ->> '$.max_instances', 0),
        t.options ->> '$.max_defer', coalesce(t.options ->> '$.on_max_defer', 'run'),
-       coalesce(t.options ->> '$.environment', 'auto')
+       t.task_class, t.options ->> '$.environment'
 FROM task_executions e JOIN scheduled_tasks t USING (task_id)
 WHERE e.status IN ('queued', 'retrying') AND e.run_at <= ? AND t.available ORDER BY e.run_at LIMIT ?;
 
