@@ -9,6 +9,7 @@ from aico_sched import __version__
 from aico_sched.cli import (
     apply,
     audit,
+    backfill,
     classes,
     contract,
     database,
@@ -32,6 +33,7 @@ PARTS = (
     service,
     live,
     tasks,
+    backfill,
     apply,
     executions,
     database,

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from aico_sched.cli.moments import moment
 from aico_sched.cli.output import local_time, short
 from aico_sched.cli.session import Session, online
 from aico_sched.topics import limits, names
@@ -15,7 +16,9 @@ app = typer.Typer()
 @online(app)
 async def audit(
     on: Session,
-    since: Annotated[str | None, typer.Option(metavar="RFC3339", help="Only from this time on.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only from this time on; in your zone unless it says so.")
+    ] = None,
     source: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this sender.")] = None,
     action: Annotated[str | None, typer.Option(metavar="TOPIC", help="Only this command or decision.")] = None,
     target: Annotated[str | None, typer.Option(metavar="ID", help="Only about this task or execution.")] = None,
@@ -28,7 +31,8 @@ async def audit(
         await _verify(on)
         return
     lines: list[dict[str, Any]] = []
-    filters = {"since": since, "source": source, "action": action, "target": target, "outcome": outcome}
+    begin = since and moment(since, "since")
+    filters = {"since": begin, "source": source, "action": action, "target": target, "outcome": outcome}
     async for page in _pages(on, order="newest", limit=min(number, limits.MAX_PAGE), **filters):
         lines += page["lines"]
         if len(lines) >= number:

@@ -7,6 +7,7 @@ import typer
 
 from aico_sched.cli.errors import Failure
 from aico_sched.cli.followed_lines import FollowedLines
+from aico_sched.cli.moments import moment
 from aico_sched.cli.output import local_time, pairs, short
 from aico_sched.cli.session import Session, online
 from aico_sched.cli.tasks import show_executions
@@ -38,8 +39,10 @@ async def logs(
     on: Session,
     task_id: SomeTask = None,
     status: Annotated[str | None, typer.Option(help="Only executions in this state.")] = None,
-    since: Annotated[str | None, typer.Option(metavar="RFC3339", help="Only from this time on.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="RFC3339", help="Only up to this time.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only from this time on; in your zone unless it says so.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only up to this time.")] = None,
     attempts: Annotated[
         bool, typer.Option("--attempts", help="With every attempt, its error and what it logged.")
     ] = False,
@@ -53,8 +56,8 @@ async def logs(
         names.EXECUTION_LIST,
         task_id=task_id,
         status=status,
-        since=since,
-        until=until,
+        since=since and moment(since, "since"),
+        until=until and moment(until, "until"),
         attempts=attempts or None,
         limit=number,
     )

@@ -78,14 +78,22 @@ def database_key(key_file: Path, environ: Mapping[str, str] | None = None, datab
 
 def key_from_file(key_file: Path, database: Path | None = None) -> str:
     """The key in `key_file`, made if neither it nor the `database` is there."""
+    found = key_kept_in(key_file, database)
+    if found is not None:
+        return found
+    key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_new_private(key_file, new_key().encode() + b"\n")
+    return _read(key_file)
+
+
+def key_kept_in(key_file: Path, database: Path | None = None) -> str | None:
+    """The key in `key_file`, None if neither it nor the `database` is there."""
     try:
         return _read(key_file)
     except FileNotFoundError:
         if database is not None and has_content(database):
             raise MissingDatabaseKey(str(key_file), database) from None
-        key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_new_private(key_file, new_key().encode() + b"\n")
-        return _read(key_file)
+        return None
 
 
 def has_content(database: Path) -> bool:

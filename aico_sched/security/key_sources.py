@@ -18,6 +18,7 @@ from aico_sched.security.database_key import (
     encoded,
     has_content,
     key_from_file,
+    key_kept_in,
     new_key,
     retired_keys,
     stage_new_key,
@@ -39,7 +40,10 @@ class KeySource(Protocol):
     """One place a key may come from."""
 
     def current(self) -> str:
-        """The key now. Raises `InvalidDatabaseKey`, which says what to do."""
+        """The key now, made if there was none. Raises `InvalidDatabaseKey`, which says what to do."""
+
+    def kept(self) -> str | None:
+        """The key now, None if it would have to be made. Changes nothing. Raises `InvalidDatabaseKey`."""
 
     def stage(self) -> dict[str, str]:
         """A new key beside the one in use (`database_key.stage_new_key`). Raises `KeyNotOurs`."""
@@ -52,6 +56,14 @@ class _Fixed:
     """A source whose key is changed elsewhere."""
 
     name = ""
+
+    def current(self) -> str:
+        """See `KeySource`."""
+        raise NotImplementedError
+
+    def kept(self) -> str | None:
+        """It is not made here."""
+        return self.current()
 
     def stage(self) -> dict[str, str]:
         """Refuse."""
@@ -71,6 +83,10 @@ class FileKey:
     def current(self) -> str:
         """See `KeySource`."""
         return key_from_file(self._file, self._database)
+
+    def kept(self) -> str | None:
+        """See `KeySource`."""
+        return key_kept_in(self._file, self._database)
 
     def stage(self) -> dict[str, str]:
         """See `KeySource`."""
@@ -128,6 +144,16 @@ class KeyringKey(_Fixed):
 
     def current(self) -> str:
         """See `KeySource`."""
+        found = self._ask(make=True)
+        if found is None:
+            raise InvalidDatabaseKey(self.name, "it does not keep what is put into it")
+        return found
+
+    def kept(self) -> str | None:
+        """See `KeySource`."""
+        return self._ask(make=False)
+
+    def _ask(self, *, make: bool) -> str | None:
         try:
             import keyring  # noqa: PLC0415 - an optional extra
             from keyring.errors import KeyringError  # noqa: PLC0415
@@ -137,17 +163,15 @@ class KeyringKey(_Fixed):
         entry = str(self._database)
         try:
             found = keyring.get_password(KEYRING_SERVICE, entry)
-            if found is None:
-                if has_content(self._database):
-                    raise MissingDatabaseKey(self.name, self._database)
+            if found is None and has_content(self._database):
+                raise MissingDatabaseKey(self.name, self._database)
+            if found is None and make:
                 keyring.set_password(KEYRING_SERVICE, entry, new_key())
                 found = keyring.get_password(KEYRING_SERVICE, entry)
         except KeyringError as error:
             hint = f"{error or 'it cannot be reached'}; unlock it, or choose another store.key_source"
             raise InvalidDatabaseKey(self.name, hint) from error
-        if found is None:
-            raise InvalidDatabaseKey(self.name, "it does not keep what is put into it")
-        return checked(found, self.name)
+        return None if found is None else checked(found, self.name)
 
 
 class PassphraseKey(_Fixed):
@@ -170,6 +194,10 @@ class PassphraseKey(_Fixed):
             self._key = encoded(argon2id(passphrase.encode(), salt, memory_kib=64 * 1024))
         return self._key
 
+    def kept(self) -> str | None:
+        """See `KeySource`."""
+        return self.current() if _there(self._salt_file, self._database) else None
+
 
 class AicoKey(_Fixed):
     """AICO's own derivation from its master key, so that both can open AICO's database: PBKDF2-HMAC-SHA256 with the
@@ -179,14 +207,18 @@ class AicoKey(_Fixed):
 
     def __init__(self, master_key: Callable[[], bytes], database: Path) -> None:
         self._master_key, self._database = master_key, database
+        self._salt_file = database.with_name(f"{database.name}.salt")
         self._key: str | None = None
 
     def current(self) -> str:
         """See `KeySource`."""
         if self._key is None:
-            salt = _salt(self._database.with_name(f"{self._database.name}.salt"), self._database)
-            self._key = aico_database_key(self._master_key(), salt)
+            self._key = aico_database_key(self._master_key(), _salt(self._salt_file, self._database))
         return self._key
+
+    def kept(self) -> str | None:
+        """See `KeySource`."""
+        return self.current() if _there(self._salt_file, self._database) else None
 
 
 def aico_database_key(master_key: bytes, salt: bytes) -> str:
@@ -220,15 +252,22 @@ def master_key_of(environ: Mapping[str, str]) -> bytes:
 
 def _salt(file: Path, database: Path) -> bytes:
     """The salt in `file`, made if neither it nor the database is there."""
-    if not file.exists():
-        if has_content(database):
-            raise MissingDatabaseKey(str(file), database)
+    if not _there(file, database):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_new_private(file, secrets.token_bytes(SALT_BYTES))
     salt = file.read_bytes()
     if len(salt) != SALT_BYTES:
         raise InvalidDatabaseKey(str(file), f"a salt has {SALT_BYTES} bytes, this file {len(salt)}; put it back")
     return salt
+
+
+def _there(salt_file: Path, database: Path) -> bool:
+    """Whether there is a salt. Raises `MissingDatabaseKey` where a new one would lock the database away."""
+    if salt_file.exists():
+        return True
+    if has_content(database):
+        raise MissingDatabaseKey(str(salt_file), database)
+    return False
 
 
 def source_of(kind: str, key_file: Path, database: Path, environ: Mapping[str, str] | None = None) -> KeySource:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from aico_sched.durable import copy_private, sync_file, sync_folder
 from aico_sched.store.errors import NotABackup, SchemaTooNew, StoreCorrupt, WrongKey
@@ -14,11 +14,14 @@ from aico_sched.store.maintenance.operations import Say, backup, encrypt_anew, v
 from aico_sched.store.maintenance.raw import opened
 from aico_sched.store.named_sql import migrations
 
+_PUT_THE_KEY_BACK: Final = "Put the key it was made with where store.key_source says, and try again"
+
 
 class Keys(Protocol):
-    """The database's key, and those it had before."""
+    """The database's key, made if need be or only as it is kept, and those it had before."""
 
     def current(self) -> str: ...
+    def kept(self) -> str | None: ...
     def former(self) -> list[str]: ...
 
 
@@ -55,16 +58,22 @@ def restore(database: Path, keys: Keys, file: Path) -> Restored:
     nothing has changed. Killed at any point, either database is there, whole."""
     if not file.is_file():
         raise NotABackup(file, "there is no such file")
+    kept = keys.kept()
+    candidates = [key for key in (kept, *keys.former()) if key is not None]
+    if not candidates:
+        raise NotABackup(file, f"there is no key here to open it with. {_PUT_THE_KEY_BACK}")
     with _locked(database):
         swap.resolve(database)
         arriving = swap.incoming(database)
         try:
             copy_private(file, arriving)
+            fitting = _fitting(file, arriving, candidates)
+            rows = _proved(file, arriving, fitting)
+            # One is made only when it is certain to be used.
             key = keys.current()
-            fitting = _fitting(file, arriving, [key, *keys.former()])
             if fitting != key:
                 encrypt_anew(arriving, fitting, key)
-            rows = _proved(file, arriving, key)
+                rows = _proved(file, arriving, key)
             sync_file(arriving)
             sync_folder(arriving.parent)
         except BaseException:
@@ -85,9 +94,7 @@ def _fitting(file: Path, copy: Path, candidates: list[str]) -> str:
         except WrongKey:
             continue
     raise NotABackup(
-        file,
-        "no known key opens it. Either it is damaged, or it was made with another key: put that key where "
-        "store.key_source says, and try again",
+        file, f"no known key opens it. Either it is damaged, or it was made with another key. {_PUT_THE_KEY_BACK}"
     )
 
 

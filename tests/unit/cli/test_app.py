@@ -38,7 +38,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
         "apply "
         "backup restore "
         "top "
-        "why "
+        "why backfill "
         "web "
         "next lint doctor version contract tasks run-task "
     )
