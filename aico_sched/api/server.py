@@ -5,12 +5,14 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Final
 
 import structlog
 import uvicorn
 
 from aico_sched.api.app import create_app
+from aico_sched.api.connections import MAX_CONNECTIONS, REQUEST_SECONDS, Connection, Connections
 from aico_sched.api.guard import ANY_ADDRESS, LOOPBACK
 from aico_sched.api.tokens import api_token, token_file
 from aico_sched.client import SchedulerClient
@@ -57,7 +59,10 @@ async def serving(settings: Settings, client: SchedulerClient, *, listen: socket
             lifespan="off",
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
-            limit_concurrency=256,
+            # Of requests whose clients have gone; of connections there are never as many.
+            limit_concurrency=MAX_CONNECTIONS + 1,
+            http=partial(Connection, Connections(MAX_CONNECTIONS, REQUEST_SECONDS)),  # type: ignore[arg-type]
+            ws="none",
             h11_max_incomplete_event_size=64 * 1024,
         )
     )
