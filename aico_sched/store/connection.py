@@ -3,7 +3,8 @@
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, compress
+from itertools import count as count_up
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,13 +35,25 @@ _STATEMENT = re.compile(r";\s*(?:--[^\n]*)?\s*$", re.MULTILINE)
 Row = tuple[Any, ...]
 
 _ROWS_AT_ONCE = 50
-_ONE_ROW = re.compile(r"VALUES\s*(\([?,\s]+\))")
+_FEWEST_TO_SHARE = 4
+_ONE_ROW = re.compile(r"VALUES\s*\([?,\s]+\)")
 
 
 @lru_cache(maxsize=1_024)
-def _for_rows(sql: str, count: int) -> str:
-    """An INSERT of one row as one of `count` rows."""
-    return _ONE_ROW.sub(lambda values: f"VALUES {', '.join([values[1]] * count)}", sql, count=1)
+def _for_rows(sql: str, count: int, shared: tuple[bool, ...]) -> str:
+    """An INSERT of one row as one of `count` rows. Its parameters are the values of the columns that are `shared`,
+    then the others of each row."""
+    places = count_up(1), count_up(1 + sum(shared))
+    first = [f"?{next(places[not each])}" for each in shared]
+    other = [place if each else "?" for place, each in zip(first, shared, strict=True)]
+    rows = [first, *[other] * (count - 1)]
+    return _ONE_ROW.sub("VALUES " + ", ".join(f"({', '.join(row)})" for row in rows), sql, count=1)
+
+
+def _is_shared(column: Row) -> bool:
+    """Whether all rows have the very same value in a column: equal numbers may be of different types."""
+    first = column[0]
+    return column.count(first) == len(column) and (isinstance(first, str) or len(set(map(type, column))) == 1)
 
 
 class Database:
@@ -156,11 +169,16 @@ class Database:
 
     def insert(self, name: str, rows: Sequence[Row]) -> list[Row]:
         """Run the query called `name`, which inserts one row, for all `rows`, fifty in a statement: preparing and
-        binding one anew costs more than its row. Returns the rows of its RETURNING."""
+        binding one anew costs more than its row. So does binding a value for each row that all of them share. Returns
+        the rows of its RETURNING."""
         returned: list[Row] = []
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             part = rows[start : start + _ROWS_AT_ONCE]
-            returned += self._raw(_for_rows(self._sql[name], len(part)), tuple(chain.from_iterable(part)))
+            columns = list(zip(*part, strict=True))
+            shared = tuple(len(part) >= _FEWEST_TO_SHARE and _is_shared(column) for column in columns)
+            own = [column for column, same in zip(columns, shared, strict=True) if not same]
+            parameters = (*compress(part[0], shared), *chain.from_iterable(zip(*own, strict=True)))
+            returned += self._raw(_for_rows(self._sql[name], len(part), shared), parameters)
         return returned
 
     def change(self, name: str, parameters: Sequence[Any] = ()) -> int:
