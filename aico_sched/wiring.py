@@ -122,7 +122,7 @@ def make_environments(settings: Settings, watch: LoopWatch) -> Environments:
     runners: dict[str, Runner] = {
         "loop": LoopRunner(watch),
         "thread": ThreadRunner(threads, execution.cancel_grace),
-        "cluster": ClusterRunner(settings.cluster.address, settings.cluster.connect_timeout),
+        "cluster": ClusterRunner(settings.cluster.address, settings.cluster.connect_timeout, execution.cancel_grace),
         **process_runners(settings),
     }
     return Environments(runners, lambda start: SANDBOX if is_sandboxed(settings, start.task_class) else None)

@@ -2,8 +2,8 @@
 
 Requests: `{op: run, id, resources, request}`, `{op: cancel, id}`, and `{op: answer, queue, answer}` for the queue of a
 worker that waits there. Answers: `{id, answer}` with the bytes that the worker returned, `{id, lost}` with a reason;
-of a run under way `{id, progress}`, `{id, publish}`, `{id, logged}`, `{id, call}` and `{id, refused}`; first of all
-`{ready}` or `{failed}`.
+of a run under way `{id, progress}`, `{id, publish}`, `{id, logged}`, `{id, call}` and `{id, refused}`; `{id, over}` of
+one that was cancelled, with `ended` or `abandoned`; first of all `{ready}` or `{failed}`.
 """
 
 import asyncio
@@ -20,6 +20,12 @@ from distributed import Client, Future, Queue
 from aico_sched.execution.cluster import remote
 from aico_sched.worker.frames import LENGTH, length_of, pack, unpack
 
+HEARD_WITHIN = 2.0
+"""Seconds beyond the grace time of a cancelled attempt for its worker's word on how it was over."""
+
+UNBEGUN_WITHIN = 0.05
+"""Seconds in which the token of an attempt that has not begun is there for the taking."""
+
 _DONE = frozenset({"finished", "error", "cancelled", "lost"})
 
 
@@ -30,6 +36,7 @@ class Gateway:
         self._answers = answers
         self._topic = f"aico-sched-{uuid.uuid4().hex}"
         self._runs: dict[int, asyncio.Task[None]] = {}
+        self._over: dict[int, asyncio.Future[str]] = {}
         self._answering: set[asyncio.Task[None]] = set()
 
     async def serve(self, address: str, timeout: float) -> None:
@@ -77,6 +84,7 @@ class Gateway:
         asked = {**request["request"], "id": number, "topic": self._topic, "token": f"{key}-token", "key": key}
         future: Future | None = None
         token: Queue | None = None
+        self._over[number] = asyncio.get_running_loop().create_future()
         try:
             token = await Queue(asked["token"], client=client)
             await token.put(1)
@@ -93,14 +101,28 @@ class Gateway:
                 await future._state.wait()
             self._say({"id": number, **await self._outcome(future)})
         except asyncio.CancelledError:
+            over = remote.ENDED
             if future is not None:
+                begun = not await _taken(token)
                 with contextlib.suppress(Exception):
                     await asyncio.shield(client.cancel([future], force=True))
+                if begun:
+                    over = await self._last_word(number, asked["grace"] + HEARD_WITHIN)
+            self._say({"id": number, "over": over})
         except Exception as error:
             self._say({"id": number, "lost": f"{type(error).__name__}: {error}"})
         finally:
+            del self._over[number]
             if token is not None:
                 token.close()
+
+    async def _last_word(self, number: int, seconds: float) -> str:
+        """How a cancelled attempt was over. A worker that says nothing has left it alone, or is lost with it."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._over[number]
+        except TimeoutError:
+            return remote.ABANDONED
 
     async def _outcome(self, future: Future) -> dict[str, Any]:
         if future.status != "finished":
@@ -112,6 +134,11 @@ class Gateway:
         """A word of a worker."""
         _, message = event
         if isinstance(message, dict) and message.get("id") in self._runs:
+            if "over" in message:
+                over = self._over.get(message["id"])
+                if over is not None and not over.done():
+                    over.set_result(message["over"])
+                return
             with contextlib.suppress(ValueError, TypeError):
                 self._say(message)
 
@@ -119,6 +146,18 @@ class Gateway:
         frame = memoryview(pack(message))
         while frame:
             frame = frame[os.write(self._answers, frame) :]
+
+
+async def _taken(token: Queue | None) -> bool:
+    """Whether the token was still there, so that the attempt has not begun; now it never will."""
+    if token is None:
+        return True
+    try:
+        await token.get(timeout=UNBEGUN_WITHIN)
+    except Exception:
+        # Empty, or the cluster does not answer.
+        return False
+    return True
 
 
 async def _put(client: Client, name: str, answer: bytes) -> None:

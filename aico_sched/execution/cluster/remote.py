@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import importlib
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
-from distributed import Client, Queue, get_client, get_worker
+from distributed import Client, Queue, Worker, get_client, get_worker
 from pydantic_core import to_jsonable_python
 
 from aico_sched.clock import SystemClock
@@ -33,6 +34,9 @@ class AttemptOver(Exception):
     """Nobody waits for the answer any more."""
 
 
+ENDED, ABANDONED = "ended", "abandoned"
+"""How an attempt that was cancelled was over: it ended, or goes on although nobody waits for it."""
+
 LOST = "lost"
 """The kind of answer that says that the attempt had begun on a worker that is gone."""
 
@@ -41,38 +45,102 @@ def run_attempt(request: bytes) -> bytes:
     """Run one attempt on this worker. Both ways go plain msgpack bytes; nothing is raised, so that nothing is pickled.
 
     Dask runs a task again by itself when its worker is lost. An attempt begins at most once: who finds its token taken
-    says so, and the service's own retry policy decides.
+    says so, and the service's own retry policy decides. The attempt has a thread of its own, so that one that does not
+    end `grace` seconds after it was cancelled is left to itself, and the worker's thread is free for others.
     """
     asked: dict[str, Any] = msgpack.unpackb(request)
-    if not _take(asked["token"]):
+    client, worker = get_client(), get_worker()
+    if not _take(asked["token"], client):
         return bytes(msgpack.packb({"kind": LOST}))
-    began = time.thread_time()
-    logs = RunLog()
-    task_class: type[BaseTask] | None = None
-    try:
-        task_class = _load(asked["module"], asked["attribute"])
-        result = asyncio.run(_execute(task_class, asked, logs, get_client()))
-        answer: dict[str, Any] = {
-            "kind": "ended",
-            "success": result.success,
-            "message": result.message,
-            "data": to_jsonable_python(result.data),
-            "skipped": result.skipped,
-        }
-        packed = msgpack.packb({**answer, **_used(logs, began)})
-    except BaseException as error:
-        # A cancellation too: the gateway, which asked for it, is not waiting for this any more.
-        packed = msgpack.packb(
-            {
-                "kind": "failed",
-                "error_type": type_name(error),
-                "message": tail(str(error) or type(error).__name__),
-                "traceback": tail("".join(tracebacks.format_exception(error))),
-                "permanent": permanent_of(error, task_class),
-                **_used(logs, began),
+    attempt = _Attempt(asked, client, worker)
+    # In a copy of the context: Dask's own functions know their worker by it.
+    work = functools.partial(contextvars.copy_context().run, attempt.work)
+    threading.Thread(target=work, name="aico-sched-attempt", daemon=True).start()
+    return attempt.watch()
+
+
+class _Attempt:
+    """An attempt that has begun. `work` is for its thread, `watch` for the worker's."""
+
+    def __init__(self, asked: dict[str, Any], client: Client, worker: Worker) -> None:
+        self._asked, self._client, self._worker = asked, client, worker
+        self._called_off, self._ended = threading.Event(), threading.Event()
+        self._answer = b""
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """To the gateway."""
+        self._worker.log_event(self._asked["topic"], {"id": self._asked["id"], **message})
+
+    def watch(self) -> bytes:
+        """Wait for the end, and see to it when the attempt was cancelled: then nobody waits for the answer, and how it
+        ended is told instead."""
+        while not self._ended.wait(LOOK_EVERY):
+            if self._is_cancelled():
+                self._called_off.set()
+                ended = self._ended.wait(self._asked["grace"])
+                self.tell({"over": ENDED if ended else ABANDONED})
+                return b""
+        return self._answer
+
+    def _is_cancelled(self) -> bool:
+        task = self._worker.state.tasks.get(self._asked["key"])
+        return task is None or task.state == "cancelled"
+
+    def work(self) -> None:
+        """Run the code to its end."""
+        asked, began, logs = self._asked, time.thread_time(), RunLog()
+        task_class: type[BaseTask] | None = None
+        try:
+            task_class = _load(asked["module"], asked["attribute"])
+            result = asyncio.run(self._execute(task_class, logs))
+            answer: dict[str, Any] = {
+                "kind": "ended",
+                "success": result.success,
+                "message": result.message,
+                "data": to_jsonable_python(result.data),
+                "skipped": result.skipped,
             }
+            packed = msgpack.packb({**answer, **_used(logs, began)})
+        except BaseException as error:
+            # A cancellation too: the gateway, which asked for it, is not waiting for this any more.
+            packed = msgpack.packb(
+                {
+                    "kind": "failed",
+                    "error_type": type_name(error),
+                    "message": tail(str(error) or type(error).__name__),
+                    "traceback": tail("".join(tracebacks.format_exception(error))),
+                    "permanent": permanent_of(error, task_class),
+                    **_used(logs, began),
+                }
+            )
+        self._answer = bytes(packed)
+        self._ended.set()
+
+    async def _execute(self, task_class: type[BaseTask], logs: RunLog) -> TaskResult:
+        asked = self._asked
+        relay = LogRelay(lambda lines, total: self.tell({"logged": [lines, total]}), logs)
+        calls = ServiceCalls(asked["key"], self.tell, functools.partial(_exchange, self._client))
+        context = TaskContext(
+            task_id=asked["task_id"],
+            execution_id=asked["execution_id"],
+            attempt=asked["attempt"],
+            scheduled_for_us=asked["scheduled_for_us"],
+            trigger=asked["trigger"],
+            config=bind_config(task_class, asked["config"]),
+            data_dir=Path(self._worker.local_directory) / "aico-sched" / asked["task_id"],
+            ports=_ports(calls, asked["capabilities"], self.tell, relay.add),
         )
-    return bytes(packed)
+        run = asyncio.ensure_future(task_class().execute(context))
+        try:
+            while not run.done():
+                await asyncio.wait([run], timeout=LOOK_EVERY)
+                if self._called_off.is_set():
+                    run.cancel()
+            return TaskResult.of(run.result())
+        finally:
+            calls.close()
+            context.flush_progress()
+            relay.flush()
 
 
 def _used(logs: RunLog, began: float) -> dict[str, Any]:
@@ -80,10 +148,10 @@ def _used(logs: RunLog, began: float) -> dict[str, Any]:
     return {"cpu_seconds": time.thread_time() - began, "logged": [logs.since(0), logs.total]}
 
 
-def _take(token: str) -> bool:
+def _take(token: str, client: Client) -> bool:
     """Whether this is the first to begin."""
     try:
-        Queue(token, client=get_client()).get(timeout=0.5)
+        Queue(token, client=client).get(timeout=0.5)
     except TimeoutError:
         return False
     return True
@@ -110,37 +178,6 @@ def _exchange(client: Client, name: str, ask: Callable[[], Any], over: threading
     finally:
         queue.close()
     raise AttemptOver
-
-
-async def _execute(task_class: type[BaseTask], asked: dict[str, Any], logs: RunLog, client: Client) -> TaskResult:
-    worker = get_worker()
-
-    def tell(message: dict[str, Any]) -> None:
-        worker.log_event(asked["topic"], {"id": asked["id"], **message})
-
-    relay = LogRelay(lambda lines, total: tell({"logged": [lines, total]}), logs)
-    calls = ServiceCalls(asked["key"], tell, functools.partial(_exchange, client))
-    context = TaskContext(
-        task_id=asked["task_id"],
-        execution_id=asked["execution_id"],
-        attempt=asked["attempt"],
-        scheduled_for_us=asked["scheduled_for_us"],
-        trigger=asked["trigger"],
-        config=bind_config(task_class, asked["config"]),
-        data_dir=Path(worker.local_directory) / "aico-sched" / asked["task_id"],
-        ports=_ports(calls, asked["capabilities"], tell, relay.add),
-    )
-    run = asyncio.ensure_future(task_class().execute(context))
-    try:
-        while not run.done():
-            await asyncio.wait([run], timeout=LOOK_EVERY)
-            if asked["key"] not in worker.state.tasks or worker.state.tasks[asked["key"]].state == "cancelled":
-                run.cancel()
-        return TaskResult.of(run.result())
-    finally:
-        calls.close()
-        context.flush_progress()
-        relay.flush()
 
 
 def _ports(

@@ -28,6 +28,9 @@ START_MORE = 30.0
 
 CLOSE_WITHIN = 5.0
 
+OVER_WITHIN = 4.0
+"""Seconds beyond the grace time for the gateway to say how a cancelled attempt was over."""
+
 MOST_RELAYED = 256
 """Calls and messages of runs on the cluster that are dealt with at one time."""
 
@@ -45,18 +48,19 @@ class ClusterUnreachable(TransientError):
 
 class ClusterRunner:
     """Runs attempts on the cluster at `address`, through a gateway that is started with the first and again after it
-    has ended. How many run at once is the cluster's own affair."""
+    has ended. How many run at once is the cluster's own affair. One that was cancelled may take `cancel_grace` seconds
+    to end; after that it is left to itself, and its worker is free for others."""
 
     slots = None
 
-    def __init__(self, address: str | None, connect_timeout: float) -> None:
-        self._address, self._timeout = address, connect_timeout
+    def __init__(self, address: str | None, connect_timeout: float, cancel_grace: float) -> None:
+        self._address, self._timeout, self._grace = address, connect_timeout, cancel_grace
         self._gateway: _Gateway | None = None
         self._starting: asyncio.Task[_Gateway] | None = None
-        self._figures = {"runs": 0, "lost": 0, "gateways": 0}
+        self._figures = {"runs": 0, "lost": 0, "abandoned": 0, "gateways": 0}
 
     async def run(self, job: Job) -> TaskResult:
-        request = _request(job, job.task_class())
+        request = {**_request(job, job.task_class()), "grace": self._grace}
         gateway = await self._connected()
         self._figures["runs"] += 1
         try:
@@ -64,6 +68,8 @@ class ClusterRunner:
         except WorkerLost:
             self._figures["lost"] += 1
             raise
+        finally:
+            self._figures["abandoned"] += job.usage.get("abandoned", False)
         if "cpu_seconds" in answer:
             job.usage["cpu_seconds"] = round(float(answer["cpu_seconds"]), 6)
         if "logged" in answer:
@@ -150,18 +156,33 @@ class _Gateway:
         return gateway
 
     async def run(self, job: Job, request: dict[str, Any]) -> dict[str, Any]:
-        """The worker's answer. Raises `WorkerLost`; a cancellation is passed on to the cluster."""
+        """The worker's answer. Raises `WorkerLost`. A cancellation is passed on to the cluster, and waited for until it
+        is known how the attempt was over."""
         number = next(self._numbers)
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self.jobs[number] = job, answer
         try:
             self._say({"op": "run", "id": number, "resources": job.start.resources, "request": request})
-            return await answer
+            await asyncio.wait([answer])
         except asyncio.CancelledError:
-            self._say({"op": "cancel", "id": number})
+            if not self.ended:
+                self._say({"op": "cancel", "id": number})
+                await self._over(job, answer, request["grace"] + OVER_WITHIN)
             raise
         finally:
             del self.jobs[number]
+        return answer.result()
+
+    async def _over(self, job: Job, answer: "asyncio.Future[dict[str, Any]]", seconds: float) -> None:
+        """Wait until a cancelled attempt is over; the caller may be cancelled again meanwhile."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while not answer.done() and (left := deadline - loop.time()) > 0:
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([answer], timeout=left)
+        lost = answer.done() and answer.exception() is not None
+        if not lost and (not answer.done() or answer.result().get("over") == "abandoned"):
+            job.usage["abandoned"] = True
 
     def _say(self, message: dict[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -200,6 +221,8 @@ class _Gateway:
             return
         if "answer" in message:
             answer.set_result(msgpack.unpackb(message["answer"]))
+        elif "over" in message:
+            answer.set_result(message)
         elif "lost" in message:
             answer.set_exception(WorkerLost(str(message["lost"])))
         elif "progress" in message:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,29 @@ class BreaksOnce(BaseTask):
         if context.attempt == 1:
             raise self.Odd("the first time")
         return {"attempt": context.attempt}
+
+
+class Deaf(BaseTask):
+    """Swallows every cancellation, for ever."""
+
+    name = "maintenance.deaf_there"
+    environment = "cluster"
+
+    async def execute(self, context: TaskContext[Any]) -> None:
+        await context.progress(0.1, "begun")
+        while True:
+            try:
+                await asyncio.sleep(3_600)
+            except asyncio.CancelledError:
+                continue
+
+
+class DeafBlocking(BlockingTask):
+    """Waits in a thread, and asks nobody whether it is to end."""
+
+    name = "maintenance.deaf_blocking_there"
+    environment = "cluster"
+
+    def run(self, context: BlockingContext[Any]) -> None:
+        context.progress(0.1, "begun")
+        threading.Event().wait(3_600)

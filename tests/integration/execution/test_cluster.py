@@ -170,6 +170,30 @@ async def a_run_on_a_worker_asks_the_service_and_the_bus(run: Running, other: Wi
     assert (done.status, done.attempt) == ("succeeded", 2), done.error_message
 
 
+async def what_does_not_end_there_is_left_alone_and_its_worker_is_free(run: Running) -> None:
+    """The worker has two threads and one GPU: were they lost, nothing would run there any more."""
+    for task_id in ("maintenance.deaf_there", "maintenance.deaf_blocking_there"):
+        await run.client.create(task_id, FAR, resources={"GPU": 1}, retry={"max_attempts": 1})
+        execution = (await run.client.trigger(task_id)).execution_id
+        await run.events.first(names.EXECUTION_PROGRESS, execution_id=execution)
+        await run.client.cancel(execution)
+        done = await run.finished(execution)
+        assert done.status == "cancelled"
+        assert done.usage["abandoned"] is True
+        assert "left to itself" in str(done.reason)
+        alert = await run.events.first(names.ALERT, task_id=task_id)
+        assert alert.payload["key"] == f"abandoned:{task_id}"
+    await run.client.create("maintenance.breaks_once", FAR, resources={"GPU": 1}, retry={"delay": 0})
+    assert (await run.ran("maintenance.breaks_once")).status == "succeeded"
+    await run.client.create("maintenance.places", FAR, resources={"GPU": 1})
+    runs = [(await run.client.trigger("maintenance.places")).execution_id for _ in range(2)]
+    assert [(await run.finished(one)).status for one in runs] == ["succeeded", "succeeded"]
+    async with asyncio.timeout(20):
+        while (figures := (await run.client.stats()).actors["executor"]["environments"]["cluster"])["running"]:
+            pass
+    assert figures["abandoned"] == 2
+
+
 async def test_runs_on_a_cluster(begin: Any, cluster: str, wire_to: Any, tmp_path: Path) -> None:
     """One test, so that one cluster is started: tests that stand by themselves go to several processes."""
     run = await service(begin, cluster, folder="first")
@@ -178,6 +202,8 @@ async def test_runs_on_a_cluster(begin: Any, cluster: str, wire_to: Any, tmp_pat
     await what_no_worker_has_is_waited_for_and_can_be_cancelled(run)
     run = await service(begin, cluster, folder="third")
     await a_run_on_a_worker_asks_the_service_and_the_bus(run, await wire_to(run))
+    run = await service(begin, cluster, folder="fourth", execution__cancel_grace=1.0)
+    await what_does_not_end_there_is_left_alone_and_its_worker_is_free(run)
 
 
 async def test_limits_that_nobody_holds_to_there_are_refused(begin: Any) -> None:
