@@ -118,7 +118,11 @@ class Supervisor:
 
     async def stop(self, order: Sequence[str]) -> None:
         """Stop the actors named in `order`, waiting between them until no message is under way. One that does not
-        obey in time is cancelled and reported. Safe to call twice."""
+        obey in time is cancelled and reported. Safe to call twice. After an error that is `fatal` everything is cut
+        short: what ends could not be recorded any more, and another process may be at the same work already."""
+        if isinstance(self.failure, self._policy.fatal):
+            await self._abandon()
+            return
         for cell in self._cells.values():
             cell.hasten()
         for name in order:
