@@ -32,7 +32,9 @@ async def apply(
     prune: Annotated[
         bool, typer.Option("--prune", help="Delete the tasks that this file brought and no longer holds.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask. Without a terminal, and with --json, nobody is asked.")
+    ] = False,
 ) -> None:
     """Make tasks what a file says they should be: creates and changes what differs, and shows the difference first.
 
@@ -46,9 +48,8 @@ async def apply(
     wanted = [step for step in steps if step.action != "keep"]
     if not on.out.as_json:
         _show(on, steps)
-        asks = wanted and not dry_run and not yes and sys.stdin.isatty()
-        if asks:
-            typer.confirm("Change this?", abort=True)
+        if wanted and not dry_run and not yes:
+            _ask(file)
     refused = {} if dry_run else {step.task_id: error for step in wanted if (error := await _carry_out(on, step))}
     if on.out.as_json:
         rows = [_row(step, refused.get(step.task_id)) for step in steps]
@@ -57,6 +58,15 @@ async def apply(
         on.out.note(f"{task_id} was refused: {error.message}")
     if refused:
         raise typer.Exit(REFUSED)
+
+
+def _ask(file: Path) -> None:
+    """Whoever sits at a terminal; a program has nobody to ask."""
+    if sys.stdin.isatty():
+        typer.confirm("Change this?", abort=True)
+    elif str(file) == "-" and sys.stdout.isatty():
+        # The file came where the answer would.
+        raise usage("nobody can be asked while the file comes from standard input: add --yes, or --dry-run to look")
 
 
 def _read(file: Path) -> "Manifest":

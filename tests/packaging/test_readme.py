@@ -27,7 +27,7 @@ from aico_sched.topics.registry import COMMANDS, EVENTS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+BLOCKS = re.findall(r"```python[^\n]*\n(.*?)```", README, re.DOTALL)
 
 
 def block(words: str) -> str:
@@ -133,13 +133,13 @@ async def answer_creates(ring: KeyRing, address: BusAddress, heard: list[dict[st
 
 
 def test_the_example_of_next_is_what_it_prints() -> None:
-    line, _, expected = README.partition("$ aico-sched ")[2].partition("```")[0].partition("\n")
-    result = CliRunner().invoke(app, shlex.split(line))
+    line, _, expected = README.partition("$ aico-sched next ")[2].partition("```")[0].partition("\n")
+    result = CliRunner().invoke(app, ["next", *shlex.split(line)])
     assert json.loads(result.stdout) == json.loads(expected)
 
 
 def test_the_commands_listed_are_the_commands_there_are() -> None:
-    table = README.partition("## Command line\n\n```\n")[2].partition("```")[0]
+    table = README.partition("## Command line\n\n```text\n")[2].partition("```")[0]
     # A line begins with what its commands are about, two spaces before the first of them.
     listed = [word for line in table.splitlines() for word in line.partition("  ")[2].split()]
     there = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from aico_sched.cli.app import app
 
 PAGE = (Path(__file__).parents[2] / "docs" / "write-a-task.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+BLOCKS = re.findall(r"```python[^\n]*\n(.*?)```", PAGE, re.DOTALL)
 SPACE: dict[str, Any] = {}
 for block in BLOCKS:
     exec(compile(block, "docs/write-a-task.md", "exec"), SPACE)
@@ -49,4 +49,4 @@ def test_the_page_s_class_runs_and_is_listed_from_the_command_line(tmp_path: Pat
 def test_every_command_on_the_page_is_one() -> None:
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     known |= {group.name for group in app.registered_groups if group.name}
-    assert set(re.findall(r"^aico-sched ([a-z-]+)", PAGE, re.MULTILINE)) <= known
+    assert set(re.findall(r"^\$ aico-sched ([a-z-]+)", PAGE, re.MULTILINE)) <= known

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,43 +12,18 @@ import pytest
 from aico_sched.client.errors import InvalidMessage
 from aico_sched.topics import names
 from tests.integration.execution.conftest import FAR
+from tests.integration.support.cluster import local_cluster
 from tests.integration.support.running import Running
 from tests.integration.support.wire import Wire
 
 ROOT = Path(__file__).parents[3]
-CLUSTER = """
-import asyncio, sys
-from distributed import LocalCluster
-
-async def main():
-    options = {"n_workers": 1, "threads_per_worker": 2, "resources": {"GPU": 1}, "host": "127.0.0.1"}
-    async with LocalCluster(**options, asynchronous=True, dashboard_address=None, silence_logs=50) as cluster:
-        print(cluster.scheduler_address, flush=True)
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-
-if __name__ == "__main__":
-    asyncio.run(main())
-"""
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a cluster with one worker, whose nanny replaces it when it is lost."""
-    folder = tmp_path_factory.mktemp("cluster")
-    (folder / "cluster.py").write_text(CLUSTER)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DASK_TEMPORARY_DIRECTORY": str(folder)}
-    command = [sys.executable, str(folder / "cluster.py")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
-        assert process.stdin is not None and process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.stdin.close()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    with local_cluster(tmp_path_factory.mktemp("cluster")) as address:
+        yield address
 
 
 async def service(begin: Any, address: str | None, **settings: Any) -> Running:
