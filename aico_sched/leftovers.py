@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import structlog
@@ -54,10 +55,17 @@ def interruptible(work: Coroutine[Any, Any, Value]) -> Value:
             assert task is not None
             loop.call_soon_threadsafe(task.cancel)
 
-        before = signal.signal(signal.SIGINT, interrupted)
+        before = signal.getsignal(signal.SIGINT)
+        with suppress(NotImplementedError):
+            # Has the loop woken by a signal that comes just before it waits, or to another thread: until it runs
+            # again nothing calls what is set below. Windows has no such thing and wakes by itself.
+            loop.add_signal_handler(signal.SIGINT, lambda: None)
+        signal.signal(signal.SIGINT, interrupted)
         try:
             return await work
         finally:
+            with suppress(NotImplementedError):
+                loop.remove_signal_handler(signal.SIGINT)
             signal.signal(signal.SIGINT, before)
 
     try:

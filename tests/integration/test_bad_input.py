@@ -257,7 +257,7 @@ async def test_a_thousand_broken_messages_do_not_hold_up_the_next_good_one(start
     """More than the mailboxes hold; no heartbeat comes to wake anybody up."""
     run = await start(scheduler__heartbeat_interval=3600)
     wire = await wire_to(run)
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(30):
         for number in range(2_000):
             await wire.send(CREATE, {**GOOD, "timeout": number % 7 - 7}, message_id=f"m{number}", attributes={})
         assert (await wire.ask(CREATE, GOOD))["ok"] is True

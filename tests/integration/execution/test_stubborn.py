@@ -2,13 +2,15 @@
 
 import asyncio
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from aico_sched.client import SchedulerClient
 from aico_sched.topics import names
-from tests.integration.support.process import server
+from tests.integration.support.process import ROOT, server
 
 SETTINGS = {
     "scheduler__task_modules": '["tests.integration.execution.stubborn_tasks"]',
@@ -48,3 +50,31 @@ async def test_a_second_interrupt_ends_a_run_by_hand_that_hears_nothing(tmp_path
             assert b"Ctrl-C again" in await process.stderr.readline()
             process.send_signal(signal.SIGINT)
             assert await process.wait() == 130
+
+
+HEARD_BY_ANOTHER = """
+import asyncio, os, signal, threading
+from pathlib import Path
+from aico_sched.leftovers import interruptible
+
+def interrupt_the_wait():
+    state = Path(f"/proc/self/task/{os.getpid()}/wchan")
+    while "poll" not in state.read_text():
+        pass
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+async def work():
+    asyncio.get_running_loop().call_soon(threading.Thread(target=interrupt_the_wait).start)
+    await asyncio.get_running_loop().create_future()
+
+interruptible(work())
+"""
+
+
+def test_an_interrupt_wakes_a_loop_that_waits_for_nothing_else() -> None:
+    """A signal that another thread is given, or that comes just before the loop waits, does not interrupt the wait."""
+    ended = subprocess.run(
+        [sys.executable, "-c", HEARD_BY_ANOTHER], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "Ctrl-C again" in ended.stderr
+    assert ended.stderr.endswith("KeyboardInterrupt\n")
