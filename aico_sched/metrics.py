@@ -4,7 +4,7 @@ A registry of its own: what the embedding program measures stays out of it, and 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -18,6 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from aico_sched.execution.breaker import State
 from aico_sched.histogram import BOUNDS_MS
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -41,6 +42,9 @@ _COUNTERS: Final = (
     ("bridge", "received", "bus_messages_received", "Commands taken from the bus."),
     ("scheduler", "claims", "claims", "Claims of due work sent to the store."),
     ("scheduler", "deferred", "deferred_starts", "Starts put off for lack of resources."),
+    ("scheduler", "passed_over", "slots_passed_over", "Slots left out under lasting load."),
+    ("scheduler", "breaker_opened", "breaker_opened", "Times that the circuit breaker opened."),
+    ("executor", "abandoned", "attempts_abandoned", "Attempts left to themselves because they did not end."),
     ("scheduler", "clock_steps", "clock_steps", "Times that the system clock was set."),
 )
 _GAUGES: Final = (
@@ -97,6 +101,10 @@ class _Figures(Collector):
         states = ("healthy", "degraded", "critical")
         status.add_metric([], {state: state == self._health.get("status") for state in states})
         yield status
+        breaker = StateSetMetricFamily(PREFIX + "breaker", "The circuit breaker of the event loop.")
+        if (state := self._actors.get("scheduler", {}).get("breaker")) is not None:
+            breaker.add_metric([], {name: name == state for name in get_args(State)})
+        yield breaker
         yield self._labelled(GaugeMetricFamily, "up", "Whether it is live, and whether it is ready.", "probe",
                              {name: int(bool(self._health.get(name))) for name in ("live", "ready")})  # fmt: skip
         checks = {name: int(bool(check.get("ok", True))) for name, check in self._health.get("checks", {}).items()}
