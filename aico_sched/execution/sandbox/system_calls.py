@@ -78,6 +78,11 @@ _REFUSED: Final[dict[str, tuple[int | None, int | None]]] = {
     "setxattrat": (463, 463),
     "removexattrat": (466, 466),
     "file_setattr": (469, 469),
+    # What happens to files anywhere: Landlock does not ask who watches.
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "inotify_add_watch": (254, 27),
+    "fanotify_mark": (301, 263),
     # The machine.
     "mount": (165, 40),
     "umount2": (166, 39),
@@ -122,6 +127,17 @@ _PRETENDED: Final[dict[str, tuple[int | None, int | None]]] = {
     "fchmodat": (268, 53),
     "fchmodat2": (452, 452),
 }
+_UNSUPPORTED: Final[dict[str, tuple[int | None, int | None]]] = {
+    # Attributes of files that may not be read. Whoever copies a file takes this answer for one of the file system's.
+    "getxattr": (191, 8),
+    "lgetxattr": (192, 9),
+    "fgetxattr": (193, 10),
+    "listxattr": (194, 11),
+    "llistxattr": (195, 12),
+    "flistxattr": (196, 13),
+    "getxattrat": (464, 464),
+    "listxattrat": (465, 465),
+}
 _CLONE, _CLONE3, _SOCKET, _UTIMENSAT = (56, 220), (435, 435), (41, 198), (280, 88)
 _KILL, _TGKILL, _PRLIMIT, _PRCTL = (62, 129), (234, 131), (302, 261), (157, 167)
 
@@ -158,7 +174,7 @@ def program(machine: str, pid: int, *, network: bool) -> list[Instruction]:
         (_AT_LEAST, 0, 1, _X32),
         _refuse(errno.ENOSYS),
     ]
-    for table, answer in ((_REFUSED, errno.EPERM), (_PRETENDED, 0)):
+    for table, answer in ((_REFUSED, errno.EPERM), (_PRETENDED, 0), (_UNSUPPORTED, errno.ENOTSUP)):
         for numbers in table.values():
             number = numbers[column]
             if number is not None:

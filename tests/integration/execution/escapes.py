@@ -74,6 +74,13 @@ def by_descriptor(path):
         os.fchmod(file.fileno(), 0o400)
 
 x86 = os.uname().machine == "x86_64"
+
+def made_watch():
+    made = libc.inotify_init1(0)
+    if made < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+    return made
+
 tries = {
     "read the database": lambda: (outside / "scheduler.db").read_bytes(),
     "read a key": lambda: (outside / "keys" / "database.key").read_text(),
@@ -93,6 +100,9 @@ tries = {
     "change times to now": lambda: unchanged(database, os.utime),
     "change an owner": lambda: os.chown(database, os.getuid(), os.getgid()),
     "change an attribute": lambda: os.setxattr(database, "user.x", b"x"),
+    "read an attribute": lambda: os.getxattr(database, "user.x"),
+    "list attributes": lambda: os.listxattr(database),
+    "watch the data folder": lambda: call(254 if x86 else 27, made_watch(), os.fsencode(outside), 0x100),
     "write beside": lambda: (outside / "planted").write_text("x"),
     "write code": lambda: (outside / "tasks" / "planted.py").write_text("x"),
     "write into the package": lambda: (Path(sys.modules["aico_sched"].__file__).parent / "planted").write_text("x"),
