@@ -18,8 +18,8 @@ from prometheus_client.core import (
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from aico_sched.execution.breaker import State
 from aico_sched.histogram import BOUNDS_MS
+from aico_sched.topics.views import BreakerState
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 """What `render` makes, for the Content-Type header."""
@@ -103,7 +103,7 @@ class _Figures(Collector):
         yield status
         breaker = StateSetMetricFamily(PREFIX + "breaker", "The circuit breaker of the event loop.")
         if (state := self._actors.get("scheduler", {}).get("breaker")) is not None:
-            breaker.add_metric([], {name: name == state for name in get_args(State)})
+            breaker.add_metric([], {name: name == state for name in get_args(BreakerState)})
         yield breaker
         yield self._labelled(GaugeMetricFamily, "up", "Whether it is live, and whether it is ready.", "probe",
                              {name: int(bool(self._health.get(name))) for name in ("live", "ready")})  # fmt: skip

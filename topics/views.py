@@ -9,6 +9,7 @@ from aico_sched.topics.commands import ExecutionStatus, Payload
 TaskState = Literal["active", "paused", "disabled", "unavailable", "finished"]
 Trigger = Literal["schedule", "manual", "backfill", "requeue", "event"]
 AttemptOutcome = Literal["succeeded", "failed", "timed_out", "cancelled", "interrupted"]
+BreakerState = Literal["closed", "open", "half_open"]
 
 
 Usage = dict[str, JsonValue]
@@ -377,8 +378,8 @@ class BreakerEvent(Payload):
     """`scheduler.event.breaker`: the circuit breaker of the event loop has changed. While it is `open` nothing starts
     and what runs on the loop holds at its next checkpoint; `half_open` lets a few starts pass, critical ones first."""
 
-    state: Literal["closed", "open", "half_open"]
-    previous: Literal["closed", "open", "half_open"]
+    state: BreakerState
+    previous: BreakerState
     at: str
     reason: str = Field(description="what blocked the loop, of an opening")
 
