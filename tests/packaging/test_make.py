@@ -99,3 +99,53 @@ def test_where_uv_fails_pip_installs(tools: Path) -> None:
     assert "unreachable" not in done.stderr
     assert log.read_text().splitlines()[-1].endswith("--no-compile --editable .[dev]")
     assert (environment / ".installed").exists()
+
+
+@pytest.fixture
+def javascript(tools: Path) -> Path:
+    """A tree of which the tests have passed already, with a folder of JavaScript."""
+    (tools / "code").mkdir()
+    (tools / "code" / "package.json").write_text("{}")
+    environment = tools / "venv" / "bin"
+    environment.mkdir(parents=True)
+    (environment / ".installed").touch()
+    (tools / "venv" / ".installed").touch()
+    command(environment, "python", "exit 0")
+    command(tools, "chromium", "exit 0")
+    return tools
+
+
+def with_npm(tools: Path, target: str) -> "subprocess.CompletedProcess[str]":
+    return make(target, f"VENV={tools / 'venv'}", f"NODE_FOLDERS={tools / 'code'}", path=tools)
+
+
+@pytest.mark.parametrize("npm", ["echo $@ >> {log}; exit 1", None], ids=["no registry", "no npm"])
+def test_without_packages_for_node_the_tests_run_and_node_alone_fails(npm: str | None, javascript: Path) -> None:
+    log = javascript / "log"
+    if npm is not None:
+        command(javascript, "npm", npm.format(log=log))
+    tested = with_npm(javascript, "test")
+    assert tested.returncode == 0, tested.stderr
+    assert "The tests that need them are skipped." in tested.stderr
+    assert not (javascript / "code" / "node_modules" / ".installed").exists()
+    asked = with_npm(javascript, "node")
+    assert asked.returncode == 2
+    assert "npm" in asked.stderr and "skipped" not in asked.stderr
+    if npm is not None:
+        patient = [line.split("--fetch-timeout=")[1] for line in log.read_text().splitlines()]
+        assert patient == ["15000", "60000"]
+
+
+def test_with_packages_for_node_they_are_installed_once(javascript: Path) -> None:
+    log = javascript / "log"
+    folder = javascript / "code" / "node_modules"
+    (javascript / "mkdir").symlink_to(str(shutil.which("mkdir")))
+    command(javascript, "npm", f"mkdir -p {folder}; echo installed >> {log}")
+    for target in ("node", "test", "test"):
+        assert with_npm(javascript, target).returncode == 0
+    assert log.read_text() == "installed\n"
+
+
+def test_ci_cannot_do_without_the_packages_for_node() -> None:
+    first = next(line for line in (ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("make "))
+    assert "node" in first.split()
