@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aico_sched.claims import Claims
-from aico_sched.clock import Clock, ClockSteps, Flexible
+from aico_sched.clock import Clock, ClockSteps, Exact, Flexible
 from aico_sched.execution.breaker import Breaker, BreakerRules
 from aico_sched.gates import Gates
 from aico_sched.histogram import Histogram
@@ -230,12 +230,14 @@ class SchedulerActor(Actor):
         return self._horizon.ready > 0 and self._claims.possible
 
     def wake_at(self) -> float:
-        due, monotonic = self._horizon.next_due_us(), self.clock.monotonic()
-        latest = float("inf") if due is None else monotonic + max(0.0, (due - self.clock.now_us()) / SECOND)
+        # The wall clock first: what is read later may only make it wake later.
+        due, now, monotonic = self._horizon.next_due_us(), self.clock.now_us(), self.clock.monotonic()
+        latest = float("inf") if due is None else monotonic + max(0.0, (due - now) / SECOND)
         if self._horizon.held:
             latest = min(latest, self._next_release)
         latest = min(latest, self._gates.breaker.wake_at())
-        return Flexible(min(monotonic + self._longest_sleep, latest), latest)
+        look = monotonic + self._longest_sleep
+        return Exact(latest) if latest <= look else Flexible(look, latest)
 
     def _claim(self, now: int, limit: int) -> None:
         """Send one claim of at most `limit` starts."""
@@ -313,7 +315,7 @@ class SchedulerActor(Actor):
         slots.append(slot)
         self._put_off.over(item)
         self._note_claim(task.task_id, task.next_run_us)
-        if slot.next_run_us > 0:
+        if slot.next_run_us > 0 and slot.next_due_us <= self._horizon.until_us:
             runs = task.run_count + (slot.action in ("run", "catchup"))
             self._horizon.put_task(task._replace(next_run_us=slot.next_run_us, run_count=runs))
 

@@ -3,8 +3,10 @@
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Protocol, Self
+
+from aico_sched.alarm import Alarm
 
 
 class Flexible(float):
@@ -17,6 +19,11 @@ class Flexible(float):
         flexible = super().__new__(cls, when)
         flexible.latest = latest
         return flexible
+
+
+class Exact(float):
+    """A monotonic time at which a fraction of a millisecond counts. To the machine's clock that is worth a timer of its
+    own."""
 
 
 class Timer(Protocol):
@@ -36,7 +43,7 @@ class Clock(Protocol):
         """Seconds that never go back; only differences mean something."""
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        """Call `callback` on the loop once `monotonic()` has reached `when`, which may be `Flexible`."""
+        """Call `callback` on the loop once `monotonic()` has reached `when`, which may be `Flexible` or `Exact`."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait for `seconds` of monotonic time."""
@@ -75,6 +82,9 @@ class SystemClock:
         return time.monotonic()
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        if isinstance(when, Exact):
+            with suppress(OSError):
+                return Alarm(when, callback)
         return asyncio.get_running_loop().call_later(max(0.0, when - time.monotonic()), callback)
 
     async def sleep(self, seconds: float) -> None:

@@ -48,7 +48,7 @@ class Gates:
         if item.task is None:
             return None
         windows = item.task.options.get("blackout")
-        if windows is None and not permissions.is_system(item.task.task_id):
+        if windows is None and self._windows and not permissions.is_system(item.task.task_id):
             windows = self._windows
         return parse_blackout(tuple(windows), item.task.timezone).covering(now) if windows else None
 
@@ -62,6 +62,8 @@ class Gates:
             return f"the machine is not idle: {self.load.not_idle}"
         if task is not None and task.options.get("low_activity") and not self.quiet.is_quiet(now, task.task_id):
             return f"the user may be active now; {self.quiet.describe_next(now, task.task_id)}"
+        if self.breaker.state == "closed":
+            return ""
         critical = permissions.is_system(item.task_id)
         on_loop = item.environment not in ELSEWHERE
         return "" if self.breaker.admits(monotonic, critical=critical, on_loop=on_loop) else BREAKER_OPEN

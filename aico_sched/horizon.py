@@ -37,7 +37,8 @@ class Item(NamedTuple):
         if self.run is not None:
             run = self.run
             return keys_of(run.task_id, {"group": run.group, "max_instances": run.max_instances})
-        return keys_of(self.task_id, self.task.options) if self.task is not None else []
+        task = self.task
+        return keys_of(task.task_id, task.options) if task is not None and task.options else []
 
     @property
     def max_instances(self) -> int:
@@ -73,7 +74,7 @@ class Horizon:
         self._items: dict[str, Item] = {}
         self._heap: list[tuple[int, str]] = []
         self._ready: list[tuple[int, str]] = []
-        self._ready_keys: set[str] = set()
+        self._ready_keys: dict[str, int] = {}
         self._held_keys: set[str] = set()
         self._parked_at: dict[str, str] = {}
         self._parked: dict[str, list[tuple[int, str]]] = {}
@@ -135,19 +136,19 @@ class Horizon:
 
     def take(self, key: str) -> Item | None:
         """Remove an item and return it."""
-        self._ready_keys.discard(key)
+        self._ready_keys.pop(key, None)
         self._held_keys.discard(key)
         self._parked_at.pop(key, None)
         return self._items.pop(key, None)
 
     def _put(self, item: Item) -> None:
-        self._ready_keys.discard(item.key)
+        self._ready_keys.pop(item.key, None)
         self._held_keys.discard(item.key)
         self._parked_at.pop(item.key, None)
         self._items[item.key] = item
         heapq.heappush(self._heap, (item.due_us, item.key))
         if len(self._heap) > 2 * len(self._items) + _SLACK:
-            out = self._ready_keys | self._held_keys | self._parked_at.keys()
+            out = self._ready_keys.keys() | self._held_keys | self._parked_at.keys()
             self._heap = [(live.due_us, key) for key, live in self._items.items() if key not in out]
             heapq.heapify(self._heap)
 
@@ -232,18 +233,17 @@ class Horizon:
             self._parked.pop(place, None)
 
     def _make_ready(self, item: Item) -> None:
-        self._ready_keys.add(item.key)
-        heapq.heappush(self._ready, (self.rank(item), item.key))
+        rank = self._ready_keys[item.key] = self.rank(item)
+        heapq.heappush(self._ready, (rank, item.key))
         if len(self._ready) > 2 * len(self._ready_keys) + _SLACK:
-            live = (self._items[key] for key in self._ready_keys)
-            self._ready = [(self.rank(item), item.key) for item in live]
+            self._ready = [(rank, key) for key, rank in self._ready_keys.items()]
             heapq.heapify(self._ready)
 
     def next_ready(self) -> Item | None:
         """Take the most urgent due item out of the horizon."""
         while self._ready:
             rank, key = heapq.heappop(self._ready)
-            if key in self._ready_keys and rank == self.rank(self._items[key]):
+            if self._ready_keys.get(key) == rank:
                 return self.take(key)
         return None
 
