@@ -65,7 +65,7 @@ browser:  ## install Chromium for the dashboard's tests, where that can be done
 				chromium fonts-dejavu-core; } >/dev/null 2>&1 || echo "Chromium could not be installed." >&2; \
 		else echo "No Chromium: the dashboard's tests are skipped. Install it with your package manager." >&2; fi; fi
 
-test: NPM_LIMITS := --fetch-retries=0 --fetch-timeout=15000
+test: NPM_LIMITS := --fetch-retries=0 --fetch-timeout=10000
 test: NPM_FAILED := echo "The tests that need them are skipped." >&2; exit 0
 test: $(STAMP) node browser  ## run the whole test suite
 	@$(PYTEST) -q --numprocesses $(JOBS) --dist worksteal

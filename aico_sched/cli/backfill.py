@@ -50,8 +50,9 @@ async def backfill(
     )
     ids = result["execution_ids"]
     if not on.out.as_json:
-        runs = f"{len(ids)} run{'s' if len(ids) != 1 else ''} of {task_id} queued" if ids else f"{task_id} had no time"
-        on.out.line(f"{runs}, {local_time(since)} to {local_time(until)}")
+        runs = f"{len(ids) or 'no'} run{'s' if len(ids) != 1 else ''} of {task_id} queued"
+        told = runs if ids else f"{runs}: its schedule has no time there"
+        on.out.line(f"{told}, {local_time(since)} to {local_time(until)}")
     elif not wait:
         on.out.json(result)
     if wait:

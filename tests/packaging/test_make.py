@@ -133,7 +133,7 @@ def test_without_packages_for_node_the_tests_run_and_node_alone_fails(npm: str |
     assert "npm" in asked.stderr and "skipped" not in asked.stderr
     if npm is not None:
         patient = [line.split("--fetch-timeout=")[1] for line in log.read_text().splitlines()]
-        assert patient == ["15000", "60000"]
+        assert patient == ["10000", "60000"]
 
 
 def test_with_packages_for_node_they_are_installed_once(javascript: Path) -> None:

@@ -59,7 +59,7 @@ def test_it_asks_for_the_range_and_says_what_was_queued(aico: Any, service: Any)
 def test_without_an_end_the_range_ends_now_and_runs_may_overlap(aico: Any, service: Any) -> None:
     service.answers[names.TASK_BACKFILL] = {"task_id": "user.a", "execution_ids": []}
     result = aico("backfill", "user.a", "--from", "2026-03-01", "--at-once")
-    assert result.stdout.startswith("user.a had no time, 2026-03-01 00:00:00 to ")
+    assert result.stdout.startswith("no runs of user.a queued: its schedule has no time there, 2026-03-01 00:00:00 to ")
     assert TaskBackfill.model_validate(service.requests[0][1]).overlap == "allow"
 
 
