@@ -2,6 +2,7 @@
 
 import { cancel, hold, remove, toggle, trigger } from "./actions.js";
 import { execution, get, task } from "./api.js";
+import { backfill } from "./backfill.js";
 import { badge, button, dialog, h, notice, replace } from "./dom.js";
 import { editTask } from "./editor.js";
 import { clockTime, fraction, json, kindOf, relative, RUNNING, said, span, when } from "./format.js";
@@ -89,6 +90,7 @@ export function showTask(id) {
         "div",
         { class: "actions" },
         button("Run now", () => trigger(found), { class: "primary" }),
+        button("Run past times", () => backfill(found)),
         button("Edit", () => editTask(found)),
         ["active", "paused"].includes(found.state) &&
           button(found.state === "paused" ? "Resume" : "Pause", () => hold(found)),
