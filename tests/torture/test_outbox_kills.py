@@ -20,6 +20,8 @@ from aico_sched.client import SchedulerClient
 from aico_sched.client.events import Event
 from aico_sched.security.database_key import database_key
 from aico_sched.store.connection import Database
+from aico_sched.store.outbox import Outbox
+from aico_sched.topics import names
 
 DEATHS = 100 if os.environ.get("AICO_SCHED_LONG") else 5
 WORKERS = 4
@@ -113,3 +115,33 @@ def check(folder: Path, heard: list[Event], made: int) -> None:
     for topic in {topic for topic, _ in numbered}:
         seqs = [seq for each, seq in numbered if each == topic]
         assert seqs == list(range(seqs[0], seqs[0] + len(seqs))), f"{topic} has gaps or another order"
+
+
+async def test_the_next_life_publishes_what_was_committed_and_not_published(tmp_path: Path) -> None:
+    """The subscribers that fill gaps by themselves would hide it, if it did not."""
+    folder, ports = tmp_path / "data", free_ports()
+    async with victim(folder, ports, 0) as process:
+        process.terminate()
+        assert await process.wait() == 0
+    async with victim(folder, ports, 1) as process, SchedulerClient.discover(folder, timeout=60) as client:
+        creating = asyncio.create_task(client.create("user.t", "interval:86400", task_class="demo.echo"))
+        async with asyncio.timeout(30):
+            assert await process.wait() == -signal.SIGKILL
+        left = unpublished(folder)
+        assert names.TASK_CREATED in left
+        async with victim(folder, ports, 0) as again:
+            await creating
+            stats = await client.stats()
+            assert stats.actors["bridge"]["events"] >= len(left)
+            again.terminate()
+            assert await again.wait() == 0
+    assert unpublished(folder) == []
+
+
+def unpublished(folder: Path) -> list[str]:
+    """The topics of events that are not known to be on the bus."""
+    database = Database.open(folder / "scheduler.db", database_key(folder / "keys" / "database.key", {}))
+    try:
+        return [event.topic for event in Outbox(database).unpublished(1_000)]
+    finally:
+        database.close()
