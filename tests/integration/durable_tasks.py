@@ -7,12 +7,14 @@ from aico_sched.tasks import BaseTask, TaskContext
 
 
 class Looks(BaseTask):
-    """Tells what another connection sees of its own run; `look` is the test's."""
+    """Tells what another connection sees of its own run; `look` is the test's, `begun` counts."""
 
     name = "maintenance.looks"
+    begun: ClassVar[int] = 0
     look: ClassVar[Callable[..., list[tuple[Any, ...]]]]
 
     async def execute(self, context: TaskContext[Any]) -> dict[str, Any]:
+        type(self).begun += 1
         rows = type(self).look(
             "SELECT status, attempt FROM task_executions WHERE execution_id = ?", context.execution_id
         )

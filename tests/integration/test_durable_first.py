@@ -7,6 +7,10 @@ import asyncio
 from datetime import datetime
 from typing import Any
 
+import pytest
+
+from aico_sched.store.connection import Database, Row
+from aico_sched.store.errors import StoreBusy
 from aico_sched.topics import names
 from tests.integration.durable_tasks import Looks
 from tests.integration.support.running import Running
@@ -80,3 +84,28 @@ async def test_the_first_line_of_a_run_comes_after_its_claim(start: Any) -> None
             assert seen["next_run"] is None or datetime.fromisoformat(seen["next_run"]) > datetime.fromisoformat(
                 seen["slot"]
             )
+
+
+async def test_a_commit_that_fails_says_nothing(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every third commit fails; the turn is taken back and done again, and until then nobody has heard of it."""
+    statement = Database._raw
+    commits = failed = 0
+
+    def failing(self: Database, sql: str, parameters: Row = ()) -> list[Row]:
+        nonlocal commits, failed
+        if sql == "COMMIT":
+            commits += 1
+            if commits % 3 == 0:
+                failed += 1
+                raise StoreBusy("as the test wants it")
+        return statement(self, sql, parameters)
+
+    run = await start(scheduler__task_modules=["tests.integration.durable_tasks"], scheduler__restart_budget=1_000)
+    Looks.look, Looks.begun = run.query, 0
+    await run.client.create(Looks.name, FAR, delivery="at_most_once")
+    monkeypatch.setattr(Database, "_raw", failing)
+    for number in range(8):
+        done = await run.ran(Looks.name)
+        assert (done.status, done.result["data"]["rows"]) == ("succeeded", [["running", 1]])
+        assert Looks.begun == number + 1, "it began although its claim was taken back"
+    assert failed > 4
