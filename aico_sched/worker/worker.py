@@ -110,6 +110,8 @@ async def _started() -> asyncio.subprocess.Process:
             "aico_sched.worker.serve",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            # Ctrl-C is for whoever started it, who then ends it.
+            process_group=0,
         )
     )
     try:

@@ -138,6 +138,8 @@ class _Gateway:
             str(timeout),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            # Ctrl-C is for the service, which then ends it.
+            process_group=0,
         )
         gateway = cls(process)
         try:

@@ -50,6 +50,8 @@ async def _work(job: Job, target: Target, news: Callable[[], None]) -> Outcome:
         env=_environment(),
         pass_fds=() if target.lock is None else (target.lock,),
         limit=_LINE_LIMIT,
+        # Ctrl-C is for whoever started it, who then ends it.
+        process_group=0,
     )
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     errors = asyncio.create_task(process.stderr.read())
