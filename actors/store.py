@@ -20,11 +20,11 @@ from aico_sched.store.clock_step import ClockStep
 from aico_sched.store.command_table import READS, RUN_CHANGES, TASK_CHANGES
 from aico_sched.store.commands import Commands
 from aico_sched.store.connection import Database
+from aico_sched.store.deferrals import Deferrals
 from aico_sched.store.errors import StoreError
 from aico_sched.store.executions import Executions
 from aico_sched.store.followers import Followers
 from aico_sched.store.history import History
-from aico_sched.store.put_off import PutOff
 from aico_sched.store.recovery import Recovery
 from aico_sched.store.retention import HistoryLimits, Retention
 from aico_sched.store.run_commands import RunCommands
@@ -132,7 +132,7 @@ class StoreActor(ConfigChecks):
         self._executions = Executions(self._unit)
         followers = Followers(self._unit, self._executions)
         self._slots = Slots(self._unit, self._tasks, self._executions, followers)
-        self._put_off = PutOff(self._unit, self._executions, followers)
+        self._deferrals = Deferrals(self._unit, self._executions, followers)
         self._attempts = Attempts(self._unit, self._executions, followers)
         self._runs = RunCommands(self._unit, self._tasks, self._executions)
         self._history = History(self._unit)
@@ -351,7 +351,7 @@ class StoreActor(ConfigChecks):
     def deferred(self, deferred: SlotsDeferred) -> None:
         """Publish that starts are put off, and end runs that have waited for too long."""
         self._begin()
-        self._put_off.record(deferred)
+        self._deferrals.record(deferred)
 
     @handles(names.ATTEMPTS_ENDED, AttemptsEnded)
     def ended(self, ended: AttemptsEnded) -> None:

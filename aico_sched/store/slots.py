@@ -5,9 +5,9 @@ from typing import Any
 from aico_sched.json_text import decoded
 from aico_sched.planning import MAX_QUEUED
 from aico_sched.schedule import format_rfc3339
+from aico_sched.store.deferrals import bury
 from aico_sched.store.executions import Executions
 from aico_sched.store.followers import Followers
-from aico_sched.store.put_off import bury
 from aico_sched.store.records import TaskRow
 from aico_sched.store.tasks import TaskCommands
 from aico_sched.store.unit import Unit

@@ -28,7 +28,7 @@ def bury(
     followers.failed(task_id, execution_id, reason, trigger=trigger)
 
 
-class PutOff:
+class Deferrals:
     """Records what the scheduler says of starts that must not be yet."""
 
     def __init__(self, unit: Unit, executions: Executions, followers: Followers) -> None:
