@@ -39,7 +39,7 @@ async def backfill(
 ) -> None:
     """Run a task for each time of its schedule in a range of the past, the oldest first. Its next run stays as it is.
 
-    For example: backfill user.report --from 2026-03-01 --to '2026-03-07 12:00'
+    For example: backfill user.backup --from 2026-03-01 --to '2026-03-07 12:00'
 
     A time that has run already runs again. Cancel what waits with `cancel EXECUTION_ID`, as `logs` shows it.
     """

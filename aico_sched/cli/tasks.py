@@ -103,7 +103,7 @@ async def create(
 ) -> None:
     """Create a task.
 
-    For example: create user.backup '0 3 * * *' --task-class user.backup --config path=/home
+    For example: create user.backup '0 3 * * *' --task-class demo.echo --config path=/home
     """
     values = read_values(config)
     fields = {"task_class": task_class, "config": values, "enabled": enabled, **options}

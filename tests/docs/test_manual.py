@@ -7,11 +7,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
+from aico_sched.cli.app import app
 from aico_sched.topics.registry import COMMANDS, EVENTS
-from tests.docs.pages import FENCE, LANGUAGES, PAGES, blocks
+from tests.docs.pages import FENCE, LANGUAGES, PAGES, Block, blocks
 from tests.docs.reader import Reader
 from tests.integration.support.aico import AicoBroker
 from tests.integration.support.cluster import local_cluster
@@ -86,6 +89,22 @@ def test_no_example_escapes(page: Path) -> None:
             assert block.title, "without a title nobody reads it"
         elif block.language == "console":
             assert block.text.startswith("$ "), "a command begins with a dollar sign"
+
+
+async def test_the_examples_of_the_help_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They stand in the manual's reference too, and follow one another there."""
+    shown = "\n".join(command.help or "" for command in walk(typer.main.get_command(app)))
+    examples = re.findall(r"For example: (.+)", shown)
+    assert len(examples) >= 2
+    page = Block("console", "", "".join(f"$ aico-sched {example}\n" for example in examples))
+    async with Reader(tmp_path, monkeypatch, {}, tmp_path) as reader:
+        await reader.follow([page])
+
+
+def walk(command: Any) -> Iterator[Any]:
+    for each in getattr(command, "commands", {}).values():
+        yield each
+        yield from walk(each)
 
 
 def test_what_another_test_runs_is_there_once() -> None:
