@@ -7,19 +7,19 @@ from urllib.parse import urlsplit
 import pytest
 
 from aico_sched.api import server
+from aico_sched.api.connections import Connections
 from tests.integration.support.process import DEADLINE
 
-NEVER = 3_600.0
+NEVER, HURRIED = 3_600.0, 0.2
 HEAD = b"POST /api/v1/scheduler/tasks HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 
 
 @pytest.fixture
-def bounds(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def set_to(connections: int, seconds: float) -> None:
-        monkeypatch.setattr(server, "MAX_CONNECTIONS", connections)
-        monkeypatch.setattr(server, "REQUEST_SECONDS", seconds)
-
-    return set_to
+def bounds(monkeypatch: pytest.MonkeyPatch) -> Connections:
+    """Those of the server that is started next. Nobody is hurried unless a test says so, on a busy machine least."""
+    made = Connections(256, NEVER)
+    monkeypatch.setattr(server, "Connections", lambda *_: made)
+    return made
 
 
 async def connected(web: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -47,17 +47,18 @@ async def ended(reader: asyncio.StreamReader) -> bytes:
     ids=["nothing", "half a head", "half a body", "half a second request"],
 )
 async def test_who_does_not_finish_a_request_is_dropped_and_streams_live_on(
-    serve: Any, bounds: Any, said: bytes
+    serve: Any, bounds: Connections, said: bytes
 ) -> None:
-    bounds(256, 0.2)
     web = await serve()
     async with web.http.stream("GET", "events/stream") as events:
         lines = events.aiter_lines()
         assert await anext(lines) == "retry: 1000"
+        bounds.seconds = HURRIED
         reader, writer = await connected(web)
         writer.write(said.replace(b"%(token)b", web.token.encode()))
         await ended(reader)
         writer.close()
+        bounds.seconds = NEVER
         task = {"task_id": "user.a", "schedule": "interval:86400", "task_class": "demo.echo"}
         assert (await web.http.post("tasks", json=task)).status_code == 201
         async with asyncio.timeout(DEADLINE):
@@ -71,8 +72,8 @@ async def until(lines: Any, wanted: str) -> Any:
             return
 
 
-async def test_a_byte_now_and_then_buys_no_time(serve: Any, bounds: Any) -> None:
-    bounds(256, 0.2)
+async def test_a_byte_now_and_then_buys_no_time(serve: Any, bounds: Connections) -> None:
+    bounds.seconds = HURRIED
     web = await serve()
     reader, writer = await connected(web)
     dripping = asyncio.create_task(drip(writer))
@@ -92,8 +93,8 @@ async def drip(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.02)
 
 
-async def test_silent_connections_make_room_for_who_asks(serve: Any, bounds: Any) -> None:
-    bounds(8, NEVER)
+async def test_silent_connections_make_room_for_who_asks(serve: Any, bounds: Connections) -> None:
+    bounds.limit = 8
     web = await serve()
     silent = [await connected(web) for _ in range(40)]
     for _ in range(3):
@@ -103,8 +104,8 @@ async def test_silent_connections_make_room_for_who_asks(serve: Any, bounds: Any
         writer.close()
 
 
-async def test_where_all_are_being_served_there_is_no_room_for_more(serve: Any, bounds: Any) -> None:
-    bounds(2, NEVER)
+async def test_where_all_are_being_served_there_is_no_room_for_more(serve: Any, bounds: Connections) -> None:
+    bounds.limit = 2
     web = await serve()
     async with web.http.stream("GET", "events/stream") as first, web.http.stream("GET", "events/stream") as second:
         assert (first.status_code, second.status_code) == (200, 200)
@@ -120,3 +121,15 @@ async def status(web: Any) -> int:
     """What somebody new is told."""
     async with web.stranger(Authorization=f"Bearer {web.token}") as http:
         return int((await http.get("status")).status_code)
+
+
+async def test_everybody_has_ten_seconds_and_256_connections(monkeypatch: pytest.MonkeyPatch, serve: Any) -> None:
+    made: list[Connections] = []
+
+    def note(limit: int, seconds: float) -> Connections:
+        made.append(Connections(limit, seconds))
+        return made[0]
+
+    monkeypatch.setattr(server, "Connections", note)
+    await serve()
+    assert [(each.limit, each.seconds) for each in made] == [(256, 10.0)]
