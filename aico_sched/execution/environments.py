@@ -41,7 +41,8 @@ class Job:
 
     `start` holds the task's class by name, its configuration, its timeout (seconds from when `Runner.run` is
     called; the caller enforces it by cancelling) and its `limits`. `data_dir` is the folder of all tasks' data.
-    `usage` is kept with the attempt: numbers and short texts by name, such as `cpu_seconds`; so is `logs`, where a
+    `usage` is kept with the attempt: numbers and short texts by name, such as `cpu_seconds`, and `lost` where the
+    process or worker is gone and nobody knows how far the run came; so is `logs`, where a
     runner puts what was logged in another process.
     """
 

@@ -45,11 +45,12 @@ OUTCOME_EVENTS: Final[dict[str, str]] = {
 """What is published for each outcome of an attempt."""
 
 
-def status_after(outcome: str, *, retry: bool, attempts_left: bool, delivery: str) -> str:
+def status_after(outcome: str, *, retry: bool, attempts_left: bool, delivery: str, lost: bool = False) -> str:
     """The status of an execution after an attempt with `outcome`.
 
     An interrupted run goes again when it was promised at least once and has attempts left; who counts them
-    sees to it that a task which takes the process down with it does not do so for ever.
+    sees to it that a task which takes the process down with it does not do so for ever. What was `lost` (its process
+    or worker is gone, nobody knows how far it came) is not tried again when it was promised at most once.
     """
     if outcome in ("succeeded", "cancelled"):
         return outcome
@@ -57,4 +58,4 @@ def status_after(outcome: str, *, retry: bool, attempts_left: bool, delivery: st
         if delivery == "at_most_once":
             return "interrupted"
         return "queued" if attempts_left else "dead"
-    return "retrying" if retry else "dead"
+    return "retrying" if retry and not (lost and delivery == "at_most_once") else "dead"

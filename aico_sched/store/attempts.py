@@ -45,6 +45,7 @@ class Attempts:
             retry=bool(end.retry_at_us) and attempts_left,
             attempts_left=attempts_left,
             delivery=options.get("delivery", "at_least_once"),
+            lost=bool(end.usage and end.usage.get("lost")),
         )
         if status in ("retrying", "queued"):
             self._wait_again(execution, end, status)

@@ -14,6 +14,8 @@ from aico_sched.execution.child.exits import (
     ChildError,
     DiskLimitExceeded,
     Ended,
+    KilledBySystem,
+    ProcessCrashed,
     ProtocolBroken,
     SandboxUnavailable,
     explain,
@@ -81,6 +83,8 @@ class ProcessRunner:
             return await self._run(job)
         except ChildError as error:
             self._count(error)
+            if isinstance(error, KilledBySystem | ProcessCrashed):
+                job.usage["lost"] = True
             raise _remote(error) from error
         finally:
             self._figures["running"] -= 1

@@ -66,7 +66,7 @@ class ClusterRunner:
         try:
             answer = await gateway.run(job, request)
         except WorkerLost:
-            self._figures["lost"] += 1
+            self._lost(job)
             raise
         finally:
             self._figures["abandoned"] += job.usage.get("abandoned", False)
@@ -81,8 +81,12 @@ class ClusterRunner:
                 raise RemoteFailure(
                     answer["error_type"], answer["message"], answer["traceback"], permanent=answer["permanent"]
                 )
-        self._figures["lost"] += 1
+        self._lost(job)
         raise WorkerLost("the worker that had begun it is gone")
+
+    def _lost(self, job: Job) -> None:
+        self._figures["lost"] += 1
+        job.usage["lost"] = True
 
     async def _connected(self) -> "_Gateway":
         if self._address is None:

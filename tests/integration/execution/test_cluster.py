@@ -91,8 +91,15 @@ async def tasks_run_on_a_worker_are_cancelled_there_and_survive_its_loss(run: Ru
     # What it had logged before it was lost is there.
     logs = [each.logs for each in await attempts(run, "maintenance.marks")]
     assert [[line.message for line in each.lines] for each in logs] == [["begun"], ["begun"]]
+    # Nobody knows how far it came: what was promised at most once is not tried again.
+    (tmp_path / "began-1").unlink()
+    await run.client.update("maintenance.marks", delivery="at_most_once")
+    execution = (await run.client.trigger("maintenance.marks")).execution_id
+    os.kill(int(await written(tmp_path / "began-1")), signal.SIGKILL)
+    lost = await run.client.wait(execution, 60)
+    assert (lost.status, lost.attempt) == ("dead", 1), lost.error_message
     figures = (await run.client.stats()).actors["executor"]["environments"]["cluster"]
-    assert (figures["lost"], figures["gateways"], figures["running"]) == (1, 1, 0)
+    assert (figures["lost"], figures["gateways"], figures["running"]) == (2, 1, 0)
 
 
 async def what_no_worker_has_is_waited_for_and_can_be_cancelled(run: Running) -> None:

@@ -79,3 +79,10 @@ def test_a_vacuum_leaves_no_plaintext(tmp_path: Path) -> None:
     assert vacuum(path, ["-m", "aico_sched.store.maintenance.worker"]) == set()
     # The same with temporary files on the disk is seen, so the look means something.
     assert vacuum(path, ["-c", ON_DISK]) != set()
+
+
+def test_the_service_sorts_in_memory(tmp_path: Path) -> None:
+    """A temporary file of its own connection would be plaintext, too."""
+    database = Database.open(tmp_path / "s.db", KEY)
+    assert database._raw("PRAGMA temp_store") == [(2,)]
+    database.close()
