@@ -20,6 +20,7 @@ from tests.integration.agency.agency_data import TRAITS, emotions
 from tests.integration.support.forked import Stem
 from tests.integration.support.running import settings_for
 from tests.integration.test_key_rotation import made_before
+from tests.integration.test_run_by_hand import BUILT_IN
 
 LONG = os.environ.get("AICO_SCHED_LONG") == "1"
 SIZE = 10 if LONG else 1
@@ -27,6 +28,7 @@ SIZE = 10 if LONG else 1
 FILLER, LOG_ROWS, SAMPLES, INTERACTIONS, ACTIVE_DAYS = 600, 4_000 * SIZE, 400 * SIZE, 1_000 * SIZE, 21
 VECTORS, HOLES, FACTS = 1_500 * SIZE, 800 * SIZE, 20 * SIZE
 SHELVES = "tests.integration.interrupted.shelves:Shelves"
+NOT_NOW = "0 0 29 2 *"
 WITNESS = "x" * 20_000
 
 SCHEMA = """
@@ -59,7 +61,11 @@ class Place:
 
     @property
     def settings(self) -> Settings:
-        return settings_for(self.folder / "data")
+        """Of a service that runs none of its tasks by itself."""
+        tasks: dict[str, dict[str, Any]] = {}
+        for category, _, name in (builtin.partition(".") for builtin in BUILT_IN):
+            tasks.setdefault(category, {})[name] = {"schedule": NOT_NOW}
+        return settings_for(self.folder / "data", tasks=tasks)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -20,6 +20,7 @@ from tests.integration.interrupted.nine import CASES, check_whole, config_of
 from tests.integration.interrupted.place import LONG, Place
 from tests.integration.interrupted.steps import counted
 from tests.integration.support.forked import Stem
+from tests.integration.support.machine import FakeMachine
 
 DEADLINE = 120.0
 LIVES = 10 if LONG else 1
@@ -33,9 +34,9 @@ GROUPS = {
 
 @asynccontextmanager
 async def served(place: Place) -> AsyncIterator[SchedulerClient]:
-    """A service on the place, the nine configured for it."""
+    """A service on the place, the nine configured for it, on a machine that seems idle."""
     async with (
-        SchedulerService(place.settings),
+        SchedulerService(place.settings, sampler=FakeMachine()),
         SchedulerClient.discover(place.settings.data_dir, timeout=DEADLINE) as client,
     ):
         for task in CASES:
