@@ -20,10 +20,12 @@ from fastapi import FastAPI
 from typer.testing import CliRunner
 
 from tests.docs.pages import Block, Command, commands
-from tests.integration.support.process import DEADLINE, ROOT, Server, environment
+from tests.integration.support.process import ROOT, Server, environment
 
 TOP_LEVEL_AWAIT = 0x2000
-DATA = ".local/share/aico/scheduler"
+PATIENCE = 90.0
+"""Seconds for one command or program; a page is a long row of them, on a machine that may be busy."""
+
 STARTED = {"run": "service_started", "web": "web_started"}
 """Commands that go on, and what they say when they are ready."""
 
@@ -133,7 +135,7 @@ class Reader:
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(PATIENCE):
                 if words[:2] == ["aico-sched", "watch"] or "-N" in words:
                     assert process.stdout is not None
                     first = await process.stdout.readline()
@@ -178,7 +180,7 @@ class Reader:
                 patch.setenv("AICO_SCHED_BUS__SUBSCRIBE_PORT", "0")
             if "app.add_typer" in source:
                 self._namespace["app"] = typer.Typer()
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(PATIENCE):
                 running = eval(code, self._namespace)
                 if inspect.isawaitable(running):
                     await running
