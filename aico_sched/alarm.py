@@ -9,6 +9,7 @@ import asyncio
 import ctypes
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -36,12 +37,12 @@ class Alarm:
     """Calls `callback` on the running loop once `time.monotonic()` has reached `when`, unless it was cancelled before.
     Raises OSError where the system gives no such timer."""
 
-    __slots__ = ("_callback", "_descriptor", "_loop")
+    __slots__ = ("_callback", "_descriptor", "_loop", "_when")
 
     def __init__(self, when: float, callback: Callable[[], None]) -> None:
         if _LIBC is None:
             raise OSError("no timerfd on this system")
-        self._loop, self._callback = asyncio.get_running_loop(), callback
+        self._loop, self._when, self._callback = asyncio.get_running_loop(), when, callback
         self._descriptor = _checked(_LIBC.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC))
         try:
             # A moment of zero would never come.
@@ -54,6 +55,9 @@ class Alarm:
             raise
 
     def _ring(self) -> None:
+        if time.monotonic() < self._when:
+            # A hair too early, by rounding or where clocks are emulated. The file stays readable: the loop comes again.
+            return
         callback = self._callback
         self.cancel()
         callback()

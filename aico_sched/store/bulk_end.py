@@ -74,10 +74,11 @@ class BulkEnd:
         plain: dict[str, AttemptEnd] = {}
         for end in ends:
             task_id = task_of.get(end.execution_id, "")
-            if task_id in plain or not self._is_plain(end, task_id):
+            is_plain = self._is_plain(end, task_id)
+            if task_id in plain or not is_plain:
                 self._finish(list(plain.values()))
                 plain = {}
-            if self._is_plain(end, task_id):
+            if is_plain:
                 plain[task_id] = end
             else:
                 self._attempts.ended(end)

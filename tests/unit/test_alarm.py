@@ -4,6 +4,7 @@ import asyncio
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -60,13 +61,25 @@ async def test_a_cancelled_alarm_is_silent_and_leaves_no_file_open() -> None:
 
 @linux
 async def test_two_alarms_do_not_know_of_each_other() -> None:
-    rung: list[str] = []
-    both = asyncio.Event()
+    first, second, third = asyncio.Event(), asyncio.Event(), asyncio.Event()
     now = time.monotonic()
-    Alarm(now + 0.002, lambda: (rung.append("second"), both.set()))
-    Alarm(now + 0.001, lambda: rung.append("first"))
-    await both.wait()
-    assert rung == ["first", "second"]
+    Alarm(now + 0.002, second.set)
+    cancelled = Alarm(now + 3_600, third.set)
+    Alarm(now + 0.001, first.set)
+    cancelled.cancel()
+    await first.wait()
+    await second.wait()
+    assert not third.is_set()
+
+
+@linux
+async def test_an_alarm_that_the_system_rings_too_early_waits_for_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rung, looks = asyncio.Event(), iter([9.0, 9.9, 10.0])
+    timer = Alarm(10.0, rung.set)
+    monkeypatch.setattr(alarm, "time", SimpleNamespace(monotonic=lambda: next(looks)))
+    await rung.wait()
+    assert list(looks) == []
+    timer.cancel()
 
 
 @linux
