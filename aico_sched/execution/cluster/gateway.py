@@ -77,7 +77,8 @@ class Gateway:
             self._runs[number] = run
             run.add_done_callback(lambda _: self._runs.pop(number, None))
         elif number in self._runs:
-            self._runs[number].cancel()
+            # One that is cancelled before its first step never runs, and could not say how it was over.
+            asyncio.get_running_loop().call_soon(self._runs[number].cancel)
 
     async def _run(self, client: Client, number: int, request: dict[str, Any]) -> None:
         key = f"aico-sched-{uuid.uuid4().hex}"

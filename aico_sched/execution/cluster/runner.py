@@ -1,6 +1,7 @@
 """The service's side of the environment `cluster`."""
 
 import asyncio
+import contextvars
 import importlib.util
 import itertools
 import sys
@@ -158,7 +159,9 @@ class _Gateway:
         if "ready" not in first:
             await gateway._kill()
             raise ClusterUnreachable(f"the cluster at {address} cannot be reached: {first.get('failed')}")
-        gateway._reading = asyncio.create_task(gateway._read(), name="executor/cluster")
+        # Of no attempt: what it logs is not the business of the one that happened to come first.
+        nobody = contextvars.Context()
+        gateway._reading = asyncio.create_task(gateway._read(), name="executor/cluster", context=nobody)
         return gateway
 
     async def run(self, job: Job, request: dict[str, Any]) -> dict[str, Any]:
