@@ -175,7 +175,6 @@ async def what_does_not_end_there_is_left_alone_and_its_worker_is_free(run: Runn
     assert done.status in ("cancelled", "succeeded") and "abandoned" not in (done.usage or {})
 
 
-@pytest.mark.timeout(300)
 async def test_runs_on_a_cluster(begin: Any, cluster: str, wire_to: Any, tmp_path: Path) -> None:
     """One test, so that one cluster is started: tests that stand by themselves go to several processes."""
     run = await service(begin, cluster, folder="first")
