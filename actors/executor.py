@@ -72,8 +72,6 @@ class ExecutorActor(Actor):
     """
 
     name = "executor"
-    # In a burst what is claimed begins before those that have ended are told of.
-    urgent = frozenset((names.ATTEMPTS_START,))
 
     def __init__(
         self,
