@@ -21,6 +21,9 @@ HELD_OUT: Final = 5
 _CURRENT = "current.json"
 _PENALTY = 1.0
 
+UNREADABLE: Final = (OSError, ValueError, KeyError, BadZipFile)
+"""What reading a version may raise."""
+
 
 @dataclass(frozen=True, slots=True)
 class EmotionModel:
@@ -72,7 +75,7 @@ class EmotionModel:
 
 
 def current_version(folder: Path) -> int | None:
-    """The number of the version in use; None where there is none, or the note of it is damaged."""
+    """The number of the version in use; None where there is none, or the note of it is damaged (`damaged`)."""
     history = _history(folder)
     return history[-1] if history else None
 
@@ -82,8 +85,37 @@ def versions(folder: Path) -> list[int]:
     return sorted(int(path.stem[1:]) for path in folder.glob("v[0-9]*.npz"))
 
 
+def damaged(folder: Path) -> list[str]:
+    """The names of the files of the version in use that are there and cannot be read: its note, or the model itself."""
+    if _noted(folder) is None:
+        return [_CURRENT]
+    version = current_version(folder)
+    if version is None:
+        return []
+    try:
+        EmotionModel.load(folder, version)
+    except UNREADABLE:
+        return [_file(folder, version).name]
+    return []
+
+
+def tidy(folder: Path, keep: int) -> list[int]:
+    """Remove the versions that are neither in use, nor of the newest `keep`, nor of the last `keep` that were in use
+    before; and what killed runs have begun. Returns the versions removed."""
+    history, there = _history(folder), versions(folder)
+    gone = sorted({*there} - {*history[-1:], *_before(folder)[-keep:], *there[-keep:]})
+    for version in gone:
+        _file(folder, version).unlink(missing_ok=True)
+        _file(folder, version).with_suffix(".json").unlink(missing_ok=True)
+    for begun in (*folder.glob("*.new"), *folder.glob("*.new.npz")):
+        begun.unlink(missing_ok=True)
+    return gone
+
+
 def promote(folder: Path, version: int) -> None:
-    """Use this version from now on; the one before it is remembered for `roll_back`."""
+    """Use this version from now on; the one before it is remembered for `roll_back`. A damaged note is kept aside."""
+    if _noted(folder) is None:
+        (folder / _CURRENT).replace(folder / f"{_CURRENT}.damaged")
     history = _history(folder)
     _write(folder / _CURRENT, {"version": version, "before": history})
 
@@ -108,11 +140,18 @@ def _before(folder: Path) -> list[int]:
 
 def _history(folder: Path) -> list[int]:
     """The versions in use so far, the present one last."""
+    return _noted(folder) or []
+
+
+def _noted(folder: Path) -> list[int] | None:
+    """What the note of the versions in use says, empty where there is none yet; None if it is damaged."""
     try:
         kept = json.loads((folder / _CURRENT).read_text())
         return [int(version) for version in (*kept["before"], kept["version"])]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except FileNotFoundError:
         return []
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _write(path: Path, plain: dict[str, Any]) -> None:
@@ -148,9 +187,9 @@ class Trainer:
         return len(self._samples)
 
     def train(self, min_samples: int) -> dict[str, Any]:
-        """`{version, score, baseline, current, samples, held_out, unusable, backend}`, the version kept but not yet in
-        use; or `{reason}` where there is too little to learn from. Scores are mean recalls over the emotions, on
-        samples held out; the baseline always says the most frequent emotion."""
+        """`{version, score, baseline, current, samples, held_out, unusable, backend, damaged}`, the version kept but
+        not yet in use; or `{reason}` where there is too little to learn from. Scores are mean recalls over the
+        emotions, on samples held out; the baseline always says the most frequent emotion."""
         sizes = tuple(
             max(Counter(len(f[name]) for _, f, _ in self._samples if name in f).items(), key=lambda kv: kv[1])[0]
             if any(name in f for _, f, _ in self._samples)
@@ -181,6 +220,7 @@ class Trainer:
             "held_out": len(testing),
             "unusable": self._unusable + len(self._samples) - len(usable),
             "backend": backend,
+            "damaged": damaged(self._folder),
         }
         model.save(self._folder, about)
         return about
@@ -189,7 +229,7 @@ class Trainer:
         """None where it cannot be read: whoever wants to use it cannot either."""
         try:
             return EmotionModel.current(self._folder)
-        except (OSError, ValueError, KeyError, BadZipFile):
+        except UNREADABLE:
             return None
 
 

@@ -37,6 +37,9 @@ class EmotionTraining(BaseTask):
         min_samples: int = Field(default=100, ge=20, description="fewer are not learned from")
         min_gain: float = Field(default=0.005, ge=0, le=1, description="mean recall by which a new version is better")
         max_samples: int = Field(default=100_000, ge=20, description="only the first so many are used")
+        keep_versions: int = Field(
+            default=5, ge=1, le=1_000, description="newest versions, and such before the one in use; others go"
+        )
         rollback: bool = Field(default=False, description="train nothing, use the version before the present one again")
         dry_run: bool = Field(default=False, description="train and measure, keep nothing in use")
 
@@ -49,7 +52,7 @@ class EmotionTraining(BaseTask):
         folder = context.data_dir / "models"
         folder.mkdir(mode=0o700, exist_ok=True)
         if config.rollback:
-            return await (_would_roll_back(folder) if config.dry_run else _rolled_back(context, folder))
+            return await (_would_roll_back(context, folder) if config.dry_run else _rolled_back(context, folder))
         try:
             async with Worker.open("aico_sched.tasks.agency.emotion_model:Trainer", folder=str(folder)) as worker:
                 await _feed(context, worker)
@@ -61,7 +64,14 @@ class EmotionTraining(BaseTask):
             raise TransientError(str(error)) from error
         if "reason" in found:
             return TaskResult.skip(found["reason"])
+        _tell_damage(context, folder, found["damaged"])
         return await _judged(context, folder, found)
+
+
+def _tell_damage(context: TaskContext[EmotionTraining.Config], folder: Path, names: list[str]) -> None:
+    """Nobody can use a version whose files cannot be read, so it counts as none."""
+    for name in names:
+        context.log.warning("emotion_model_damaged", file=str(folder / name))
 
 
 async def _feed(context: TaskContext[EmotionTraining.Config], worker: Worker) -> None:
@@ -84,22 +94,27 @@ async def _judged(context: TaskContext[EmotionTraining.Config], folder: Path, fo
     better = found["score"] >= in_use + context.config.min_gain
     scores = f"{found['score']:.3f} on held-out samples; in use {found['current'] or 0:.3f}, always the most frequent "
     scores += f"{found['baseline']:.3f}"
+    if found["damaged"]:
+        scores += f"; of the one in use {found['damaged'][0]} is damaged, so it counts as none"
+    if not context.config.dry_run and not better:
+        found["removed"] = emotion_model.tidy(folder, context.config.keep_versions)
     if not better or context.config.dry_run:
         verb = "would be promoted" if better else "is not better and not used"
         return TaskResult.ok(f"version {found['version']} {verb}: {scores}", promoted=False, **found)
     emotion_model.promote(folder, found["version"])
+    found["removed"] = emotion_model.tidy(folder, context.config.keep_versions)
     told = {"version": found["version"], "folder": str(folder), "score": found["score"]}
     await context.publish(PROMOTED, told)
     await context.progress(1.0, f"version {found['version']} is in use")
     return TaskResult.ok(f"version {found['version']} is in use: {scores}", promoted=True, **found)
 
 
-async def _would_roll_back(folder: Path) -> TaskResult:
+async def _would_roll_back(context: TaskContext[EmotionTraining.Config], folder: Path) -> TaskResult:
     from aico_sched.tasks.agency import emotion_model  # noqa: PLC0415
 
     version = emotion_model.previous_version(folder)
     if version is None:
-        return TaskResult.skip("there is no version before the present one")
+        return _nowhere_to_go(context, folder)
     return TaskResult.ok(f"version {version} would be in use again", version=version, dry_run=True)
 
 
@@ -108,6 +123,16 @@ async def _rolled_back(context: TaskContext[EmotionTraining.Config], folder: Pat
 
     version = emotion_model.roll_back(folder)
     if version is None:
-        return TaskResult.skip("there is no version before the present one")
+        return _nowhere_to_go(context, folder)
     await context.publish(PROMOTED, {"version": version, "folder": str(folder), "score": None})
     return TaskResult.ok(f"version {version} is in use again", version=version)
+
+
+def _nowhere_to_go(context: TaskContext[EmotionTraining.Config], folder: Path) -> TaskResult:
+    from aico_sched.tasks.agency import emotion_model  # noqa: PLC0415
+
+    names = emotion_model.damaged(folder)
+    if not names:
+        return TaskResult.skip("there is no version before the present one")
+    _tell_damage(context, folder, names)
+    return TaskResult.failed(f"which version was before is not known: {folder / names[0]} is damaged", damaged=names)
