@@ -222,6 +222,8 @@ async def test_a_hosted_bus_carries_both_codecs_and_a_reply_is_in_its_requests(t
     async with SchedulerService(settings), SchedulerClient.discover(tmp_path / "data") as plain:
         location = locate(tmp_path / "data")._replace(codec="aico")
         async with SchedulerClient(**location._asdict()) as aico, aico.events() as events:
+            # Only a request of the client that listens waits until its subscription is live.
+            await aico.health()
             await plain.create("user.a", FAR, task_class="demo.echo")
             assert (await aico.status("user.a")).task.task_id == "user.a"
             async for event in events:
