@@ -168,7 +168,11 @@ async def what_does_not_end_there_is_left_alone_and_its_worker_is_free(run: Runn
         while (figures := (await run.client.stats()).actors["executor"]["environments"]["cluster"])["running"]:
             pass
     assert figures["abandoned"] == 2
-    # One that is cancelled at once is over at once.
+
+
+async def one_that_is_cancelled_at_once_says_so(run: Running) -> None:
+    """Within a grace that a busy machine keeps, so that only one that never says so is left alone."""
+    await run.client.create("maintenance.places", FAR, resources={"GPU": 1})
     execution = (await run.client.trigger("maintenance.places")).execution_id
     await run.client.cancel(execution)
     done = await run.finished(execution)
@@ -185,6 +189,8 @@ async def test_runs_on_a_cluster(begin: Any, cluster: str, wire_to: Any, tmp_pat
     await a_run_on_a_worker_asks_the_service_and_the_bus(run, await wire_to(run))
     run = await service(begin, cluster, folder="fourth", execution__cancel_grace=1.0)
     await what_does_not_end_there_is_left_alone_and_its_worker_is_free(run)
+    run = await service(begin, cluster, folder="fifth", execution__cancel_grace=20.0)
+    await one_that_is_cancelled_at_once_says_so(run)
 
 
 async def test_limits_that_nobody_holds_to_there_are_refused(begin: Any) -> None:
