@@ -97,6 +97,7 @@ async def test_every_command_works_against_a_running_service(run: Running, gate:
         "web",
         "apply",
         "audit",
+        "backfill",
         "lint",
         "restore",
         "run-task",
