@@ -223,7 +223,7 @@ class StoreActor(ConfigChecks):
         beats = self._built and now >= self._next_heartbeat
         if beats:
             self._next_heartbeat = now + self._heartbeat_interval
-            self.send(names.HEARTBEAT, Heartbeat(dict(self._unit.outbox.sequences)))
+            self.send(names.HEARTBEAT, Heartbeat(self._unit.outbox.handed_out()))
         if self._working():
             return False
         maintained = self._go_on()

@@ -60,6 +60,13 @@ class Outbox:
             self._database.insert("insert_event", events)
         return events
 
+    def handed_out(self) -> dict[str, int]:
+        """The newest number of every topic, without the events of the transaction under way: nobody has those yet."""
+        numbers = dict(self.sequences)
+        for event in reversed(self.fresh):
+            numbers[event.topic] = event.seq - 1
+        return {topic: seq for topic, seq in numbers.items() if seq}
+
     def published(self) -> int:
         """The id of the newest event known to be on the bus."""
         row = self._database.one("get_meta", (PUBLISHED,))

@@ -55,3 +55,17 @@ def test_what_is_not_published_is_not_trimmed(tmp_path: Path) -> None:
     assert outbox.trim(keep=1) is False
     assert [event.event_id for event in outbox.unpublished(1)] == [601]
     database.close()
+
+
+def test_a_heartbeat_names_no_event_that_nobody_has_been_given(tmp_path: Path) -> None:
+    """It would overtake the event, and a reader who has just come would take the event for one before its time."""
+    database, outbox = open_outbox(tmp_path)
+    add(database, outbox, names.TASK_CREATED, 3)
+    database.begin()
+    for topic in (names.TASK_CREATED, names.TASK_CREATED, names.TASK_DELETED):
+        outbox.add(topic, "2026-01-01T00:00:00.000000Z", {})
+    assert outbox.handed_out() == {names.TASK_CREATED: 3}
+    outbox.seal()
+    assert outbox.handed_out() == {names.TASK_CREATED: 5, names.TASK_DELETED: 1}
+    database.rollback()
+    database.close()
