@@ -11,7 +11,6 @@ import random
 import signal
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 import pytest
@@ -20,8 +19,8 @@ from aico_sched.leftovers import INTERRUPTED
 from tests.integration.interrupted.nine import CASES, check_whole, config_of
 from tests.integration.interrupted.place import LONG, Place
 from tests.integration.support.forked import Stem
+from tests.integration.support.process import ROOT, Ended
 
-ROOT = Path(__file__).parents[3]
 DEADLINE = 120.0
 MOMENTS = 10 if LONG else 1
 NEVER = 0
@@ -30,12 +29,6 @@ KILLED = [
     task for task, case in CASES.items() if case.swaps and (LONG or (task.startswith("agency.") and not case.chroma))
 ]
 """The others are killed at each of their steps in tests of their own (`tests/torture`, `vectors`, `memory`)."""
-
-
-class Ended(NamedTuple):
-    code: int
-    output: str
-    errors: str
 
 
 async def by_hand(place: Place, task: str, step: int, pause: float = 0.0, number: str = "SIGINT") -> Ended:
