@@ -1,4 +1,4 @@
-"""Creating many tasks with a statement for fifty of them instead of five for each: a statement costs more than a row.
+"""Creating many tasks with a statement for a hundred of them instead of five for each: one costs more than a row.
 
 The outcome is that of creating them one after the other, event for event. What a statement cannot do for all of them
 (an id that is taken, a row the database does not take) goes the long way, in its place.

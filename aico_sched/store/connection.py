@@ -2,13 +2,10 @@
 
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from itertools import chain, compress
-from itertools import count as count_up
 from pathlib import Path
 from typing import Any, Literal
 
-from aico_sched.store import made
+from aico_sched.store import made, many_rows
 from aico_sched.store.errors import (
     CannotOpen,
     LeaseLost,
@@ -33,27 +30,6 @@ FindKey = Callable[[], str]
 _STATEMENT = re.compile(r";\s*(?:--[^\n]*)?\s*$", re.MULTILINE)
 
 Row = tuple[Any, ...]
-
-_ROWS_AT_ONCE = 50
-_FEWEST_TO_SHARE = 4
-_ONE_ROW = re.compile(r"VALUES\s*\([?,\s]+\)")
-
-
-@lru_cache(maxsize=1_024)
-def _for_rows(sql: str, count: int, shared: tuple[bool, ...]) -> str:
-    """An INSERT of one row as one of `count` rows. Its parameters are the values of the columns that are `shared`,
-    then the others of each row."""
-    places = count_up(1), count_up(1 + sum(shared))
-    first = [f"?{next(places[not each])}" for each in shared]
-    other = [place if each else "?" for place, each in zip(first, shared, strict=True)]
-    rows = [first, *[other] * (count - 1)]
-    return _ONE_ROW.sub("VALUES " + ", ".join(f"({', '.join(row)})" for row in rows), sql, count=1)
-
-
-def _is_shared(column: Row) -> bool:
-    """Whether all rows have the very same value in a column: equal numbers may be of different types."""
-    first = column[0]
-    return column.count(first) == len(column) and (isinstance(first, str) or len(set(map(type, column))) == 1)
 
 
 class Database:
@@ -168,18 +144,10 @@ class Database:
             raise
 
     def insert(self, name: str, rows: Sequence[Row]) -> list[Row]:
-        """Run the query called `name`, which inserts one row, for all `rows`, fifty in a statement: preparing and
-        binding one anew costs more than its row. So does binding a value for each row that all of them share. Returns
-        the rows of its RETURNING."""
-        returned: list[Row] = []
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            part = rows[start : start + _ROWS_AT_ONCE]
-            columns = list(zip(*part, strict=True))
-            shared = tuple(len(part) >= _FEWEST_TO_SHARE and _is_shared(column) for column in columns)
-            own = [column for column, same in zip(columns, shared, strict=True) if not same]
-            parameters = (*compress(part[0], shared), *chain.from_iterable(zip(*own, strict=True)))
-            returned += self._raw(_for_rows(self._sql[name], len(part), shared), parameters)
-        return returned
+        """Run the query called `name`, which inserts one row, for all `rows`, many in a statement (`many_rows`).
+        Returns the rows of its RETURNING."""
+        made = many_rows.statements(self._sql[name], rows)
+        return [row for sql, parameters in made for row in self._raw(sql, parameters)]
 
     def change(self, name: str, parameters: Sequence[Any] = ()) -> int:
         """Run the query called `name` and return how many rows it changed."""
