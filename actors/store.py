@@ -150,10 +150,11 @@ class StoreActor(ConfigChecks):
         self._unit.begin(self.clock.now_us())
         self._clock_step.look_back()
         self.figures["interrupted"] = self._recovery.interrupt_unfinished()
-        self._recovery.fire_reboot_tasks()
         for problem in self._recovery.register(self._registry.system_tasks()):
             self._alerts.raised(AlertRaise("system_task", "warning", problem.message, None, problem.details))
         self._recovery.park_and_return()
+        # After both: a system task that this boot has made runs at this start, and one whose class is back as well.
+        self._recovery.fire_reboot_tasks()
 
     async def on_stop(self) -> None:
         if self._database is None:

@@ -26,6 +26,7 @@ KILLS = int(os.environ.get("AICO_SCHED_KILLS", "200" if os.environ.get("AICO_SCH
 LONGEST_DELAY = 0.3
 """Seconds at most between an event and the kill: it is to come at any moment, not only after a commit."""
 TASKS_PER_ROUND = 24
+AT_BOOT = "custom.at_boot"
 FINAL = frozenset({"succeeded", "dead", "cancelled", "skipped", "missed", "interrupted"})
 
 TASK_MODULE = '''
@@ -93,6 +94,12 @@ async def create(client: SchedulerClient, task_id: str, delivery: str, acknowled
     acknowledged[task_id] = delivery
 
 
+async def create_at_boot(tmp_path: Path) -> None:
+    """A task for every start of the service from the next one on; `settle` does not wait for its end, it has none."""
+    async with SchedulerClient.discover(tmp_path / "data", timeout=5.0) as client:
+        await client.create(AT_BOOT, "@reboot", task_class="user.witness")
+
+
 async def load_until_killed(
     process: asyncio.subprocess.Process, tmp_path: Path, turn: int, draw: random.Random, acknowledged: dict[str, str]
 ) -> None:
@@ -142,12 +149,15 @@ async def test_kill_9_loses_and_doubles_nothing(tmp_path: Path) -> None:
     async with asyncio.timeout(60 + 15 * KILLS):
         for turn in range(KILLS):
             async with service(tmp_path) as process:
+                if turn == 0:
+                    await create_at_boot(tmp_path)
                 await load_until_killed(process, tmp_path, turn, draw, acknowledged)
             check_integrity(tmp_path)
         executions, totals = await settle(tmp_path)
 
     known = Counter(row.task_id for row in executions if row.trigger == "schedule")
     assert set(acknowledged) <= set(known), "an acknowledged task never ran"
+    assert known[AT_BOOT] == KILLS, "every start but the first queues it once, whatever became of the one before"
     assert {row.status for row in executions} <= FINAL
     statuses = Counter(row.status for row in executions)
     assert {name: totals.get(name, 0) for name in ("succeeded", "skipped")} == {
