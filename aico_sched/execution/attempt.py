@@ -29,6 +29,9 @@ SECOND = 1_000_000
 INSIST_EVERY = 1.0
 """Seconds between the cancellations of a task that was told to end: it can swallow one."""
 
+USAGE = AttemptEnd._fields.index("usage")
+"""Where in an end stands what is known only when it is made: its usage, its logs, its trace."""
+
 NO_RESULT = compact({"message": "", "data": {}})
 
 LEFT_ALONE = "it did not end when it was told to and was left to itself"
@@ -89,7 +92,7 @@ async def run_attempt(
         )
         attempt.insist = insistence.begin
         try:
-            async with Deadline(clock, start.timeout, insistence.begin) as deadline:
+            with Deadline(clock, start.timeout, insistence.begin) as deadline:
                 attempt.deadline = deadline
                 result = await runner.run(job)
         finally:
@@ -115,7 +118,8 @@ async def run_attempt(
         end = _timed_out(attempt, started_us, clock, draw)
     if job.usage.get("abandoned"):
         end = end._replace(reason=f"{end.reason}; {LEFT_ALONE}" if end.reason else LEFT_ALONE)
-    return end._replace(usage=job.usage, logs=attempt.logs.plain(), traceparent=attempt.traceparent)
+    # `_replace` takes three times as long.
+    return AttemptEnd._make((*end[:USAGE], job.usage, attempt.logs.plain(), attempt.traceparent))
 
 
 class GiveUp(NamedTuple):

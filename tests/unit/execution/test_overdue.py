@@ -13,7 +13,7 @@ async def test_time_that_stood_still_is_not_overdue_and_time_beyond_the_deadline
     found: list[float] = []
 
     async def deaf() -> None:
-        async with deadline:
+        with deadline:
             with deadline.standing_still(1_000.0):
                 await clock.sleep(500.0)
                 found.append(deadline.overdue())
