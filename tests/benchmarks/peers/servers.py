@@ -19,7 +19,10 @@ from pathlib import Path
 
 from peers.environments import CACHE, Missing
 
-REDIS_PACKAGES = ("redis-tools", "liblzf1", "libjemalloc2", "liblua5.1-0", "lua-cjson", "lua-bitop", "libatomic1")
+REDIS_PACKAGES = (
+    # The program is in the tools; the server's package has the link of its name.
+    "redis-server", "redis-tools", "liblzf1", "libjemalloc2", "liblua5.1-0", "lua-cjson", "lua-bitop", "libatomic1",
+)  # fmt: skip
 WITHIN = 30.0
 CLUSTERS = Path("/usr/lib/postgresql")
 
@@ -73,6 +76,8 @@ def _redis() -> tuple[str, dict[str, str]]:
             raise Missing(f"Redis could not be fetched (apt-get update may help): {' '.join(last)}")
         for package in place.glob("*.deb"):
             subprocess.run(["dpkg", "-x", str(package), str(place)], check=True, timeout=60)
+        if not command.exists():
+            raise Missing(f"there is no {command.name} in Debian's packages {', '.join(REDIS_PACKAGES)}")
     return str(command), libraries
 
 
