@@ -7,6 +7,7 @@ child tasks belong to it, so a crash of the handlers loses none of them.
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine
+from itertools import islice
 from time import perf_counter
 from typing import Any
 
@@ -17,8 +18,8 @@ from aico_sched.clock import Clock, Timer
 from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor
 from aico_sched.runtime.effects import Fault, TurnEffects
-from aico_sched.runtime.readiness import drain
-from aico_sched.runtime.router import Router, unpack
+from aico_sched.runtime.parcels import Letter, take, unpack, unpack_all
+from aico_sched.runtime.router import Router
 from aico_sched.runtime.suspects import PoisonDropped, Suspects
 from aico_sched.topics.errors import internal_error
 from aico_sched.topics.internal import AskReport, Empty, RepliesReady, ReplyReady, Report, Request
@@ -78,8 +79,8 @@ class Cell:
         self._mailbox = router.open_mailbox(self.name, (*kind.handlers, REPORT_ASK), self._wake.set)
         self._effects = TurnEffects(self.name, router, self._wake.set, fault)
         self._outgoing = self._effects.outgoing
-        self._pending: deque[tuple[str, bytes]] = deque()
-        self._aside: deque[tuple[str, bytes]] = deque()
+        self._pending: deque[Letter] = deque()
+        self._aside: deque[Letter] = deque()
         self._suspects = Suspects()
         self._urgent_turns = 0
         self._hurried = False
@@ -127,7 +128,7 @@ class Cell:
             return
         self._router.close_mailbox(self.name)
         lost = len(self._pending) + len(self._aside) + self._outgoing.clear()
-        while batch := drain(self._mailbox, self._batch_size):
+        while batch := take(self._mailbox, self._batch_size):
             lost += len(batch)
         self._pending.clear()
         self._aside.clear()
@@ -279,15 +280,16 @@ class Cell:
         wanted = self._batch_size - len(self._pending)
         if wanted <= 0:
             return True
-        frames = drain(self._mailbox, wanted)
-        self._pending.extend((topic.decode(), body) for topic, body in frames)
-        return len(frames) == wanted
+        letters = take(self._mailbox, wanted)
+        self._pending += letters
+        return len(letters) >= wanted
 
     def _turn(self, actor: Actor) -> bool:
         """Handle a batch; returns whether the actor has more input right away."""
         started = perf_counter()
         first = 0 if actor.holding() else self._urgent_first()
-        pending = [] if actor.holding() else list(self._pending)
+        # A parcel may hold more than was wanted.
+        pending = [] if actor.holding() else list(islice(self._pending, self._batch_size))
         alone = bool(self._suspects.left and pending)
         batch = pending[: 1 if alone else first or None]
         begun = done = 0
@@ -326,7 +328,7 @@ class Cell:
         self.figures["busy_s"] += seconds
         self.figures["turn_ms_max"] = max(self.figures["turn_ms_max"], seconds * 1_000)
 
-    def _run_length(self, batch: list[tuple[str, bytes]], start: int) -> int:
+    def _run_length(self, batch: list[Letter], start: int) -> int:
         """How many messages from `start` on are handled together."""
         topic, end = batch[start][0], start + 1
         handler = self.kind.handlers.get(topic)
@@ -335,7 +337,7 @@ class Cell:
                 end += 1
         return end - start
 
-    def _handle(self, actor: Actor, messages: list[tuple[str, bytes]]) -> None:
+    def _handle(self, actor: Actor, messages: list[Letter]) -> None:
         """Handle one message, or several that are handled together."""
         topic, body = messages[0]
         if topic == STOP:
@@ -349,7 +351,7 @@ class Cell:
             handler = actor.handlers[topic]
             method, kind = getattr(actor, handler.method), handler.kind
             if handler.gathered:
-                method([unpack(kind, each) for _, each in messages])
+                method(unpack_all(kind, [each for _, each in messages]))
             elif handler.with_topic:
                 method(topic, unpack(kind, body))
             else:

@@ -21,6 +21,7 @@ class TurnEffects:
         self._actor, self._router, self._fault = actor, router, fault
         self.wake = wake
         self.outgoing = Outgoing(actor, router, wake)
+        self._post_all = self.outgoing.post_all
         self.tasks = Children(actor, wake)
         self._buffer: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._replies: list[ReplyReady] = []
@@ -29,8 +30,13 @@ class TurnEffects:
         """Publish once the turn has ended. Raises `UndeclaredTopic`."""
         if self._fault is not None:
             self._fault(self._actor, "before", topic)
-        self._router.destinations(topic)
-        self._buffer.append((self.post, (topic, message)))
+        last = self._buffer[-1] if self._buffer else None
+        if last is not None and last[0] == self._post_all and last[1][0] == topic:
+            # What is sent one after the other travels together.
+            last[1][1].append(message)
+        else:
+            self._router.destinations(topic)
+            self._buffer.append((self._post_all, (topic, [message])))
         if self._fault is not None:
             self._fault(self._actor, "after", topic)
 

@@ -4,10 +4,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from aico_sched.runtime.router import Router, pack
+from aico_sched.runtime.parcels import Parcel, pack, parcels
+from aico_sched.runtime.router import Router
 
 OVERFLOW_LIMIT = 100_000
-"""Messages one actor may have waiting for one full mailbox; credits keep it far below."""
+"""Parcels of messages one actor may have waiting for one full mailbox; credits keep it far below."""
 
 
 class Overflow(RuntimeError):
@@ -23,30 +24,48 @@ class Outgoing:
 
     def __init__(self, actor: str, router: Router, wake: Callable[[], None]) -> None:
         self._actor, self._router, self._wake = actor, router, wake
-        self._queues: dict[str, deque[tuple[bytes, bytes]]] = {}
+        self._queues: dict[str, deque[Parcel]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._queues)
 
     def post(self, topic: str, message: tuple[Any, ...]) -> None:
         """Publish now. What a mailbox does not take waits, and whatever follows for it waits behind that."""
-        frames = (topic.encode(), pack(message))
-        names = self._router.destinations(topic)
-        self._router.count(len(names))
+        self.post_all(topic, [message])
+
+    def post_all(self, topic: str, messages: list[tuple[Any, ...]]) -> None:
+        """As `post` of each. One that cannot be packed keeps none of the others from being sent."""
+        bodies: list[bytes] = []
+        failure: Exception | None = None
+        for message in messages:
+            try:
+                bodies.append(pack(message))
+            except Exception as error:
+                failure = failure or error
+        for parcel in parcels(topic, bodies):
+            try:
+                self._publish(self._router.destinations(topic), parcel)
+            except Overflow as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    def _publish(self, names: tuple[str, ...], parcel: Parcel) -> None:
+        self._router.count(len(names) * parcel.messages)
         over = False
         for name in names:
-            if name in self._queues or not self._router.push(name, frames):
-                over |= self._keep(name, frames)
+            if name in self._queues or not self._router.push(name, parcel):
+                over |= self._keep(name, parcel)
         if over:
             raise Overflow(self._actor)
 
-    def _keep(self, name: str, frames: tuple[bytes, bytes]) -> bool:
+    def _keep(self, name: str, parcel: Parcel) -> bool:
         """Let a message wait; returns whether too many do."""
         if name not in self._queues:
             self._queues[name] = deque()
             self._router.when_room(name, self._wake)
         queue = self._queues[name]
-        queue.append(frames)
+        queue.append(parcel)
         return len(queue) > OVERFLOW_LIMIT
 
     def flush(self) -> None:
@@ -62,6 +81,6 @@ class Outgoing:
 
     def clear(self) -> int:
         """Give up what waits; returns how many messages that were."""
-        count = sum(len(queue) for queue in self._queues.values())
+        count = sum(parcel.messages for queue in self._queues.values() for parcel in queue)
         self._queues.clear()
         return count

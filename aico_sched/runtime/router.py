@@ -6,11 +6,10 @@ never drops: what finds a mailbox full waits with its sender until there is room
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any
 
-import msgpack
 import zmq
 
+from aico_sched.runtime.parcels import Parcel
 from aico_sched.runtime.readiness import NOW, NOW_AND_MORE, Readiness
 
 
@@ -65,16 +64,16 @@ class Router:
         except KeyError:
             raise UndeclaredTopic(topic) from None
 
-    def push(self, name: str, frames: tuple[bytes, bytes]) -> bool:
-        """Put topic and body, counted before, into the mailbox of `name`; False when it is full."""
+    def push(self, name: str, parcel: Parcel) -> bool:
+        """Put messages, counted before, into the mailbox of `name`; False when it is full."""
         if name in self._closed:
-            self.settle(1)
+            self.settle(parcel.messages)
             return True
         push = self._pushes[name]
         try:
             # Where the first frame finds room, the second is part of the same message and needs none.
-            push.send(frames[0], NOW_AND_MORE)
-            push.send(frames[1], NOW)
+            push.send(parcel.topic, NOW_AND_MORE)
+            push.send(parcel.body, NOW)
         except zmq.Again:
             return False
         self._arrived[name]()
@@ -136,14 +135,3 @@ class Router:
             self.close_mailbox(name)
             push.close()
         self._pushes.clear()
-
-
-def pack(message: tuple[Any, ...]) -> bytes:
-    """A message between actors as msgpack; a NamedTuple becomes an array."""
-    packed: bytes = msgpack.packb(message)
-    return packed
-
-
-def unpack(kind: Callable[..., Any], body: bytes) -> Any:
-    """The message of type `kind` in `body`. No limits: it was packed in this process."""
-    return kind(*msgpack.unpackb(body, strict_map_key=False))

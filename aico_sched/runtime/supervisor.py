@@ -13,7 +13,8 @@ from aico_sched.logs import described
 from aico_sched.runtime.actor import Actor
 from aico_sched.runtime.cell import Cell, stop_message
 from aico_sched.runtime.effects import Fault
-from aico_sched.runtime.router import Router, pack
+from aico_sched.runtime.parcels import Parcel, pack
+from aico_sched.runtime.router import Router
 from aico_sched.runtime.suspects import PoisonDropped
 
 log = structlog.get_logger(__name__)
@@ -133,7 +134,7 @@ class Supervisor:
     def tell(self, name: str, topic: str, message: tuple[Any, ...]) -> None:
         """Put a message into the mailbox of one actor, if it has room; for news that everybody can do without."""
         self._router.count(1)
-        if not self._router.push(name, (topic.encode(), pack(message))):
+        if not self._router.push(name, Parcel(topic.encode(), pack(message))):
             self._router.settle(1)
 
     async def _settle(self) -> None:
@@ -148,20 +149,20 @@ class Supervisor:
         if task is None or task.done():
             return
         topic, message = stop_message()
-        frames = (topic.encode(), pack(message))
+        parcel = Parcel(topic.encode(), pack(message))
         try:
             async with asyncio.timeout(self._policy.stop_timeout):
-                await self._deliver(name, frames)
+                await self._deliver(name, parcel)
                 await asyncio.wait({task})
         except TimeoutError:
             log.error("actor_did_not_stop", actor=name, timeout=self._policy.stop_timeout)
             await self._cancel([task])
 
-    async def _deliver(self, name: str, frames: tuple[bytes, bytes]) -> None:
+    async def _deliver(self, name: str, parcel: Parcel) -> None:
         """Push a message, waiting for room in the mailbox."""
         self._router.count(1)
         try:
-            while not self._router.push(name, frames):
+            while not self._router.push(name, parcel):
                 room = asyncio.Event()
                 self._router.when_room(name, room.set)
                 await room.wait()

@@ -9,7 +9,7 @@ import zmq
 from aico_sched.runtime import outgoing
 from aico_sched.runtime.actor import Actor, handles
 from aico_sched.runtime.outgoing import Outgoing, Overflow
-from aico_sched.runtime.readiness import drain
+from aico_sched.runtime.parcels import Parcel, take
 from aico_sched.runtime.router import Router, UndeclaredTopic
 from aico_sched.topics.internal import AskReport, Report
 from aico_sched.topics.names import REPORT, REPORT_ASK
@@ -150,7 +150,7 @@ class Boxes:
 
     @staticmethod
     def read(mailbox: Any, count: int = 1_000) -> list[Any]:
-        return [body for _, body in drain(mailbox, count)]
+        return [body for _, body in take(mailbox, count)]
 
 
 class _Closer:
@@ -303,7 +303,7 @@ async def test_mailboxes_hold_about_as_many_messages_as_they_are_told(make_bench
         router: Router = bench.router
         router.count(1_000)
         taken = 0
-        while router.push("box", (b"in", b"x")):
+        while router.push("box", Parcel(b"in", b"x")):
             taken += 1
         assert taken == capacity
         assert len(Boxes.read(mailbox)) == capacity
