@@ -75,6 +75,16 @@ async def test_a_step_is_seen_within_a_minute_and_nothing_runs_twice(simulate: S
         await check_next_runs(simulation, seconds, now)
 
 
+async def test_a_step_of_years_costs_one_run_however_wide_the_window_is(simulate: Simulate) -> None:
+    async with simulate(start=START) as simulation:
+        await simulation.client.create("user.x", "* * * * *", task_class="demo.echo", catchup_window=30 * DAY)
+        await simulation.clock.advance(5 * MINUTE + 3.5)
+        stepped = stamp(simulation.clock.now + timedelta(seconds=YEARS))
+        await step(simulation, YEARS)
+        caught_up = [slot for slot in await slots(simulation, "user.x", "succeeded") if slot < stepped]
+        assert len(caught_up) == 5 + 1
+
+
 async def check_next_runs(simulation: Simulation, seconds: float, now: str) -> None:
     """From here on everything goes by the clock as it is now."""
     assert len(await new_slots(simulation, "user.interval", 100)) == 5

@@ -25,13 +25,13 @@ async def test_the_attempts_of_a_run_count_once_against_max_runs(simulation: Sim
 
 async def test_a_slot_at_the_very_end_is_caught_up_with_and_none_after_it(simulation: Simulation) -> None:
     """The service is off while the end comes."""
-    await simulation.client.create("user.x", "0 * * * *", task_class="demo.echo", end_at="2026-01-01T05:00:00Z")
-    await simulation.client.create(
-        "user.all", "0 * * * *", task_class="demo.echo", end_at="2026-01-01T05:00:00Z", misfire="all",
-        catchup_window=DAY,
-    )  # fmt: skip
+    for name, misfire in (("x", "latest"), ("all", "all")):
+        await simulation.client.create(
+            f"user.{name}", "0 * * * *", task_class="demo.echo", end_at="2026-01-01T05:00:00Z", misfire=misfire,
+            catchup_window=DAY,
+        )  # fmt: skip
     await simulation.clock.advance(3.5 * HOUR)
-    await simulation.restart(down=2 * HOUR)
+    await simulation.restart(down=4 * HOUR)
     await simulation.clock.advance(DAY)
     for name in ("x", "all"):
         rows = await executions(simulation, f"user.{name}", "succeeded")

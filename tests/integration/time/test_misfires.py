@@ -46,6 +46,9 @@ async def test_fourteen_days_off_with_a_five_second_interval_cost_one_run(simula
         ({}, 3.5 * DAY + HOUR, 1, 3),
         ({"catchup_window": HOUR}, 0.5 * DAY + HOUR - 1, 1, 0),
         ({"catchup_window": HOUR}, 0.5 * DAY + HOUR + 1, 0, 1),
+        # One run, however many slots the window would let in.
+        ({"catchup_window": 30 * DAY}, 3.5 * DAY + HOUR, 1, 3),
+        ({"misfire": "latest", "catchup_window": 30 * DAY}, 3.5 * DAY + HOUR, 1, 3),
         ({"misfire": "skip"}, 0.5 * DAY + 59, 1, 0),
         ({"misfire": "skip"}, 2.5 * DAY + 61, 0, 3),
         ({"misfire": "all", "catchup_window": 30 * DAY}, 3.5 * DAY + HOUR, 4, 0),
