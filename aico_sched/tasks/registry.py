@@ -5,6 +5,7 @@ import importlib
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
@@ -48,7 +49,7 @@ class TaskRegistry:
     `modules` are searched first (packages with all below them), then entry points, then the files of `user_folder`;
     of two classes with one name the first stays. `categories` maps the first part of a name to whether its classes
     may be used; those it does not mention may. At most `cache_size` loaded classes are held. A class whose name is
-    `foreign` is never imported here: it runs in a sandbox, which is where it checks its configuration.
+    `foreign`, which must not change, is never imported here: it runs in a sandbox, and checks its configuration there.
     """
 
     def __init__(
@@ -66,7 +67,8 @@ class TaskRegistry:
         self._user_folder = user_folder.resolve() if user_folder is not None else None
         self._categories = dict(categories)
         self._cache_size = max(1, cache_size)
-        self._foreign = foreign
+        # Asked several times for each task that is created.
+        self._foreign = lru_cache(maxsize=1_024)(foreign)
         self._found: dict[str, FoundClass] = {}
         self._loaded: OrderedDict[str, type[BaseTask]] = OrderedDict()
         self._failed: dict[str, str] = {}
