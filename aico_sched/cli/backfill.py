@@ -1,5 +1,6 @@
 """`backfill`: run what a task would have run in a stretch of the past."""
 
+import asyncio
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -63,9 +64,17 @@ async def _wait(on: Session, task_id: str, ids: list[str]) -> None:
     """Until the last of the runs is over; shows those that did not succeed, or with --json all of them."""
     over: list[dict[str, Any]] = []
     tell = _progress(on, len(ids))
-    for execution_id in ids:
-        over.append((await on.client.wait(execution_id)).model_dump(mode="json"))
-        tell(len(over))
+    try:
+        for execution_id in ids:
+            over.append((await on.client.wait(execution_id)).model_dump(mode="json"))
+            tell(len(over))
+    except asyncio.CancelledError:
+        # Ctrl-C: it ends the waiting only, which nobody would guess who ends a program so.
+        on.out.note(
+            f"stopped waiting at {len(over)} of {len(ids)}; the other runs go on. See them with "
+            f"`{on.program} logs {task_id}`, and end one with `{on.program} cancel EXECUTION_ID`"
+        )
+        raise
     others = [run for run in over if run["status"] != "succeeded"]
     if on.out.as_json:
         on.out.json({"task_id": task_id, "executions": over})

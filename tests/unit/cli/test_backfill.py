@@ -1,6 +1,8 @@
 """`backfill`, and times as people type them."""
 
+import asyncio
 import json
+import signal
 import time
 from typing import Any
 
@@ -102,3 +104,27 @@ def test_since_is_in_the_users_zone_everywhere(command: str, topic: str, aico: A
     service.answers[topic] = {"executions": [], "lines": [], "next_cursor": None}
     assert aico(command, "--since", "2026-03-01 12:00").exit_code == 0
     assert service.requests[0][1]["since"] == "2026-03-01T12:00:00.000000Z"
+
+
+def test_to_stop_waiting_ends_no_run_and_says_so(
+    aico: Any, service: Any, execution: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.answers[names.TASK_BACKFILL] = {"task_id": "user.a", "execution_ids": ["e-1", "e-2", "e-3"]}
+    service.executions["e-1"] = execution
+    waits = service.wait
+
+    async def wait(execution_id: str) -> ExecutionView:
+        if execution_id == "e-2":
+            # As Ctrl-C does it: asyncio cancels the command.
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.Event().wait()
+        view: ExecutionView = await waits(execution_id)
+        return view
+
+    monkeypatch.setattr(service, "wait", wait)
+    result = aico("backfill", "user.a", *RANGE, "--wait")
+    assert result.exit_code == 130
+    told = " ".join(result.stderr.split())
+    assert "stopped waiting at 1 of 3; the other runs go on" in told
+    assert "logs user.a" in told and "cancel EXECUTION_ID" in told
+    assert aico("backfill", "user.a", *RANGE, "--wait", "--json").stdout == ""
