@@ -1,6 +1,5 @@
 """`backfill`: run what a task would have run in a stretch of the past."""
 
-import asyncio
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -62,6 +61,8 @@ async def backfill(
 
 async def _wait(on: Session, task_id: str, ids: list[str]) -> None:
     """Until the last of the runs is over; shows those that did not succeed, or with --json all of them."""
+    import asyncio
+
     over: list[dict[str, Any]] = []
     tell = _progress(on, len(ids))
     try:
