@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any, Final, NamedTuple
 
 import msgpack
@@ -27,13 +28,37 @@ _MAX_SHOWN = 5
 _PEEKED = frozenset({"message_id", "source", "attributes"})
 _PEEK_BYTES = 8_192
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-_62_BITS: Final = (1 << 62) - 1
-_VARIANT: Final = 0b10 << 62
 _RANDOM = random.Random()  # noqa: S311
 """Seeded by the system. An id must be unique, not secret, and a system call for each would take as long as the rest of
 a message's envelope. Of its own, so that nobody's `random.seed` brings old ids back."""
+
+
+class _Ids:
+    """Draws chance once in a millisecond, and counts from chance on within it."""
+
+    __slots__ = ("_latest", "_numbers")
+
+    def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """A fork has its parent's chance."""
+        _RANDOM.seed()
+        # With room for more than can be made.
+        self._latest, self._numbers = (0, ""), count(_RANDOM.getrandbits(47))
+
+    def next(self, moment: int) -> str:
+        latest = self._latest
+        if latest[0] != moment:
+            chance = _RANDOM.getrandbits(26)
+            version, variant = f"7{chance >> 14:03x}", f"{0x8000 | chance & 0x3FFF:04x}"
+            latest = self._latest = moment, f"{moment >> 16:08x}-{moment & 0xFFFF:04x}-{version}-{variant}-"
+        return f"{latest[1]}{next(self._numbers):012x}"
+
+
+_IDS = _Ids()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_RANDOM.seed)
+    os.register_at_fork(after_in_child=_IDS.begin_anew)
 
 
 class Envelope(NamedTuple):
@@ -67,11 +92,10 @@ class Unreadable(CommandError):
 
 
 def new_message_id() -> str:
-    """A unique id in the order of time (UUID version 7, RFC 9562). A random one would land anywhere in the store's
-    index of messages seen, and make every commit write a page for each."""
-    moment, chance = time.time_ns() // 1_000_000, _RANDOM.getrandbits(74)
-    first, last = chance >> 62, (chance & _62_BITS) | _VARIANT
-    return f"{moment >> 16:08x}-{moment & 0xFFFF:04x}-7{first:03x}-{last >> 48:04x}-{last & 0xFFFF_FFFF_FFFF:012x}"
+    """A unique id in the order of time (UUID version 7, RFC 9562; 6.2: counted within a millisecond).
+    A random one would land anywhere in the store's index of messages seen, and make every commit write a page for each.
+    """
+    return _IDS.next(time.time_ns() // 1_000_000)
 
 
 def now_text() -> str:
@@ -259,7 +283,8 @@ def _is_plain(value: Any, depth: int) -> bool:
     if depth == 0:
         return False
     # Most of what stands in a message is a scalar, and a call for each would be the larger part of reading it.
-    return all(_is_plain(item, depth - 1) for item in inside if type(item) not in _SCALARS)
+    nested = [item for item in inside if type(item) not in _SCALARS]
+    return not nested or all(_is_plain(item, depth - 1) for item in nested)
 
 
 def check_portable(value: Any, levels: int) -> None:
