@@ -82,6 +82,8 @@ class BridgeActor(Spoken):
     """
 
     name = "bridge"
+    # In a burst runs start before the bus is told of those that have.
+    patient = True
 
     def __init__(
         self,

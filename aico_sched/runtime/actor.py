@@ -93,6 +93,8 @@ class Actor:
     handlers: ClassVar[dict[str, Handler]] = {}
     urgent: ClassVar[frozenset[str]] = frozenset()
     """Topics whose messages need not wait for others: they go first, in turns of their own, but not for ever."""
+    patient: ClassVar[bool] = False
+    """Whether it lets what is urgent to others, and what that starts, go before its turns, a little while each time."""
 
     def __init_subclass__(cls) -> None:
         table = dict(cls.handlers)

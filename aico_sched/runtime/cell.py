@@ -21,6 +21,7 @@ from aico_sched.runtime.effects import Fault, TurnEffects
 from aico_sched.runtime.parcels import Letter, take, unpack, unpack_all
 from aico_sched.runtime.router import Router
 from aico_sched.runtime.suspects import PoisonDropped, Suspects
+from aico_sched.runtime.urgency import Urgency
 from aico_sched.topics.errors import internal_error
 from aico_sched.topics.internal import AskReport, Empty, RepliesReady, ReplyReady, Report, Request
 from aico_sched.topics.names import REPLIES_READY, REPORT, REPORT_ASK, STOP
@@ -37,9 +38,6 @@ take 5 ms."""
 END_TIMEOUT = 10.0
 """Seconds for an instance to release what it holds, and for cancelled child tasks to end."""
 
-
-URGENT_TURNS = 16
-"""Turns of urgent messages alone, one after the other, after which the others have theirs."""
 
 ASIDE_LIMIT = 10_000
 """Messages that may wait for an actor's sieve to go; beyond it they stay in the mailbox, all of them."""
@@ -82,8 +80,7 @@ class Cell:
         self._pending: deque[Letter] = deque()
         self._aside: deque[Letter] = deque()
         self._suspects = Suspects()
-        self._urgent_turns = 0
-        self._hurried = False
+        self._urgency = Urgency(kind, router.hurry)
         self._stopping = self._was_ready = self._hastened = False
         self.ready = asyncio.Event()
         self.figures = {
@@ -173,6 +170,7 @@ class Cell:
 
     def _undo_turn(self, actor: Actor) -> None:
         self._effects.undo()
+        self._urgency.over()
         try:
             actor.abort_turn()
         except Exception as error:
@@ -188,6 +186,7 @@ class Cell:
 
     async def _step(self, actor: Actor) -> bool:
         """One turn and, when nothing is left to do, the wait for more; false when the actor may end."""
+        await self._urgency.give_way()
         more = False if actor.holding() else self._drain()
         self._sift(actor)
         try:
@@ -202,16 +201,14 @@ class Cell:
         pending = bool(self._pending) and not actor.holding()
         # What was put aside may be handled from now on.
         pending = pending or (bool(self._aside) and actor.sieve() is None)
-        if more or pending or (held_back and not self._outgoing):
+        busy = more or pending or (held_back and not self._outgoing)
+        if not await self._urgency.go_on() and busy:
             await asyncio.sleep(0)
-            if self._hurried:
-                # What came of an urgent message goes on first: who was told has a turn, and what that starts begins.
-                self._hurried = False
-                await asyncio.sleep(0)
-        elif self._stopping and not self._outgoing and actor.may_stop():
+        if busy:
+            return True
+        if self._stopping and not self._outgoing and actor.may_stop():
             return False
-        else:
-            await self._wait(actor)
+        await self._wait(actor)
         return True
 
     async def _postpone(self, error: TryAgain) -> None:
@@ -259,20 +256,6 @@ class Cell:
                     self._effects.post(*follow_up)
         self._router.settle(len(aside))
 
-    def _urgent_first(self) -> int:
-        """Move urgent messages to the front; returns how many are to have this turn for themselves, 0 if none."""
-        urgent = self.kind.urgent
-        if not urgent or self._suspects.left:
-            return 0
-        first = [message for message in self._pending if message[0] in urgent]
-        self._hurried = bool(first)
-        if not first or len(first) == len(self._pending) or self._urgent_turns >= URGENT_TURNS:
-            self._urgent_turns = 0
-            return 0
-        self._urgent_turns += 1
-        self._pending = deque([*first, *(message for message in self._pending if message[0] not in urgent)])
-        return len(first)
-
     def _drain(self) -> bool:
         """Move what is in the mailbox into `_pending`; returns whether there may be more."""
         if len(self._aside) >= ASIDE_LIMIT:
@@ -287,7 +270,7 @@ class Cell:
     def _turn(self, actor: Actor) -> bool:
         """Handle a batch; returns whether the actor has more input right away."""
         started = perf_counter()
-        first = 0 if actor.holding() else self._urgent_first()
+        first = 0 if actor.holding() or self._suspects.left else self._urgency.first(self._pending)
         # A parcel may hold more than was wanted.
         pending = [] if actor.holding() else list(islice(self._pending, self._batch_size))
         alone = bool(self._suspects.left and pending)

@@ -11,6 +11,7 @@ import zmq
 
 from aico_sched.runtime.parcels import Parcel
 from aico_sched.runtime.readiness import NOW, NOW_AND_MORE, Readiness
+from aico_sched.runtime.urgency import Hurry
 
 
 class UndeclaredTopic(LookupError):
@@ -34,6 +35,7 @@ class Router:
         self._table: dict[str, tuple[str, ...]] = {}
         self._waiting: dict[str, tuple[Readiness, list[Callable[[], None]]]] = {}
         self._closed: set[str] = set()
+        self.hurry = Hurry()
         self.sent = 0
         self.settled = 0
         self._quiet = asyncio.Event()

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from aico_sched.runtime import cell
+import pytest
+
+from aico_sched.runtime import urgency
 from aico_sched.runtime.actor import Actor, handles
 from tests.support.actors import Note
 
@@ -66,7 +68,7 @@ async def test_a_flood_of_urgent_messages_does_not_keep_the_others_from_their_tu
     bench.send("later", 0)
     bench.send("now", 0)
     await bench.quiet()
-    assert Hurried.seen.index(("later", 0)) <= cell.URGENT_TURNS
+    assert Hurried.seen.index(("later", 0)) <= urgency.URGENT_TURNS
     assert len(Hurried.seen) == 102
 
 
@@ -99,3 +101,53 @@ async def test_what_an_urgent_message_starts_has_begun_before_the_others_are_han
     bench.send("now", 0)
     await bench.quiet()
     assert Hurried.seen == [("begun", 0), ("later", 0)]
+
+
+class Telling(Claimer):
+    """Hands on what is urgent, and tells of it."""
+
+    name = "telling"
+
+    @handles("now", Note)
+    def now(self, note: Note) -> None:
+        self.send("tell", note)
+        self.send("begin", note)
+
+
+class Teller(Actor):
+    name = "teller"
+    patient = True
+
+    @handles("tell", Note)
+    def tell(self, note: Note) -> None:
+        self.effects.call(Hurried.seen.append, ("told", note.value))
+
+
+async def test_a_patient_actor_waits_until_what_is_urgent_has_begun(make_bench: Any) -> None:
+    Hurried.seen, Hurried.turns = [], []
+    bench = make_bench()
+    await bench.start(Teller, Telling, Starter)
+    bench.send("now", 0)
+    await bench.quiet()
+    assert Hurried.seen == [("begun", 0), ("told", 0)]
+
+
+class Endless(Flooded):
+    name = "endless"
+    left = 1_000
+
+    @handles("now", Note)
+    def now(self, note: Note) -> None:
+        if note.value == 0:
+            self.send("tell", note)
+        super().now(note)
+
+
+async def test_a_patient_actor_has_its_turn_within_a_flood(make_bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urgency, "PATIENCE", 0.001)
+    Hurried.seen, Hurried.turns = [], []
+    bench = make_bench()
+    await bench.start(Teller, Endless)
+    bench.send("now", 0)
+    await bench.quiet()
+    assert ("told", 0) in Hurried.seen[:-1]
