@@ -236,7 +236,7 @@ class BridgeActor(Spoken):
         self._refused.append(line)
         if refused.reply_to:
             answer = msgpack.packb(error.as_reply())
-            self._reply(refused.reply_to, refused.correlation_id, refused.codec, answer, now_text())
+            self._depart([self._answer(refused.reply_to, refused.correlation_id, refused.codec, answer, now_text())])
 
     def _note_activity(self, topic: str, body: bytes) -> None:
         """Tell health that a user did something, now and then; what a task of ours has published is no such thing."""

@@ -58,6 +58,10 @@ class Refused(Exception):
         self.reply_to, self.correlation_id, self.codec = reply_to, correlation_id, codec
 
 
+VERBATIM = frozenset(("task_id", "execution_id", "task_class", "schedule", "config", "enabled"))
+"""Fields that every command takes in as they are: written out again, they would be what they were."""
+
+
 def accept(topic: str, body: bytes, role_of: RoleOf, terms: Terms) -> Request:
     """The request in `body`; raises `Refused`."""
     codec = terms.codec if terms.only else codec_of(body)
@@ -135,10 +139,13 @@ def _validated(topic: str, envelope: Envelope) -> dict[str, Any]:
         message = f"message_type is {envelope.message_type!r}, but the message was published on {topic}"
         raise CommandError(ErrorCode.INVALID_MESSAGE, message, field="message_type")
     try:
-        model = command.payload.model_validate(envelope.payload)
+        model = command.payload.__pydantic_validator__.validate_python(envelope.payload)
     except ValidationError as error:
         raise _invalid(error) from error
-    return model.model_dump(mode="json", exclude_unset=True)
+    if envelope.payload.keys() <= VERBATIM:
+        return envelope.payload
+    plain: dict[str, Any] = model.model_dump(mode="json", exclude_unset=True)
+    return plain
 
 
 def _invalid(error: ValidationError) -> CommandError:

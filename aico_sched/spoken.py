@@ -4,7 +4,7 @@ bus has no room for waits."""
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from aico_sched.departures import Departures
+from aico_sched.departures import Departure, Departures
 from aico_sched.intake import Terms
 from aico_sched.runtime.actor import Actor, handles
 from aico_sched.schedule import format_rfc3339
@@ -73,13 +73,21 @@ class Spoken(Actor):
     def replies_ready(self, ready: RepliesReady) -> None:
         """An actor has answered."""
         at = now_text()
+        answers = []
         for row in ready.replies:
             reply = ReplyReady(*row)
-            self._reply(reply.reply_to, reply.correlation_id, reply.codec, reply.body, at, reply.traceparent)
+            answers.append(
+                self._answer(reply.reply_to, reply.correlation_id, reply.codec, reply.body, at, reply.traceparent)
+            )
+        self._depart(answers)
 
-    def _reply(
+    def _depart(self, messages: list[Departure]) -> None:
+        """What leaves for the bus when this turn has ended."""
+        self.effects.call(self._departures.put, messages)
+
+    def _answer(
         self, topic: str, correlation_id: str, codec: str, payload: bytes, at: str, traceparent: str = ""
-    ) -> None:
+    ) -> Departure:
         self.figures["replies"] += 1
         attributes = {"correlation_id": correlation_id}
         if traceparent:
@@ -90,13 +98,17 @@ class Spoken(Actor):
             message = f"the answer is {len(body)} bytes long; ask for less with `limit`"
             refusal = CommandError(ErrorCode.TOO_LARGE, message, field="limit").as_reply()
             body = write(topic, envelope._replace(payload=refusal), codec, sign=self._terms.sign)
-        self.effects.call(self._departures.put, topic, body)
+        return Departure(topic, body)
 
-    def _say(self, envelope: Envelope, packed: bytes | None = None, event_id: int = 0) -> None:
+    def _say(self, envelope: Envelope) -> None:
         """Publish a message of the service's own."""
+        self._depart([self._said(envelope)])
+
+    def _said(self, envelope: Envelope, packed: bytes | None = None, event_id: int = 0) -> Departure:
         topic = envelope.message_type
-        body = write(topic, envelope, self._terms.codec, packed=packed, sign=self._terms.sign)
-        self.effects.call(self._departures.put, topic, body, event_id)
+        return Departure(
+            topic, write(topic, envelope, self._terms.codec, packed=packed, sign=self._terms.sign), event_id
+        )
 
     @handles(names.EVENTS_COMMITTED, EventsCommitted)
     def committed(self, committed: EventsCommitted) -> None:
@@ -116,13 +128,15 @@ class Spoken(Actor):
         if not rows:
             return
         self.figures["events"] += len(rows)
+        departing = []
         for row in rows:
             event = EventRecord._make(row)
             attributes = {"seq": str(event.seq)}
             if traces and event.message_id in traces:
                 attributes[ATTRIBUTE] = traces[event.message_id]
             envelope = Envelope(event.message_id, event.timestamp, self._source, event.topic, VERSION, attributes, {})
-            self._say(envelope, event.body, event.event_id)
+            departing.append(self._said(envelope, event.body, event.event_id))
+        self._depart(departing)
         self.effects.call(self._tell_departed)
 
     @handles(names.ATTEMPTS_LOGGED, AttemptsLogged)

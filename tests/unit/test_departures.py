@@ -2,7 +2,7 @@
 
 import pytest
 
-from aico_sched.departures import LIMIT, BusBlocked, Departures
+from aico_sched.departures import LIMIT, BusBlocked, Departure, Departures
 
 
 class Bus:
@@ -18,12 +18,12 @@ class Bus:
 def test_an_event_counts_as_departed_once_the_bus_has_taken_it() -> None:
     bus = Bus()
     departures = Departures(bus.send)
-    departures.put("e", b"1", 1)
+    departures.put([Departure("e", b"1", 1)])
     assert departures.departed == 1
     bus.open = False
-    departures.put("e", b"2", 2)
-    departures.put("reply", b"r")
-    departures.put("e", b"3", 3)
+    departures.put([Departure("e", b"2", 2)])
+    departures.put([Departure("reply", b"r")])
+    departures.put([Departure("e", b"3", 3)])
     assert (departures.departed, len(departures), departures.longest) == (1, 3, 3)
     departures.flush()
     assert departures.departed == 1
@@ -37,9 +37,9 @@ def test_nothing_overtakes_what_waits() -> None:
     bus = Bus()
     departures = Departures(bus.send)
     bus.open = False
-    departures.put("e", b"1", 1)
+    departures.put([Departure("e", b"1", 1)])
     bus.open = True
-    departures.put("e", b"2", 2)
+    departures.put([Departure("e", b"2", 2)])
     assert bus.taken == []
     departures.flush()
     assert [body for _, body in bus.taken] == [b"1", b"2"]
@@ -50,6 +50,19 @@ def test_a_bus_that_takes_nothing_for_too_long_is_an_error() -> None:
     bus.open = False
     departures = Departures(bus.send)
     for number in range(LIMIT):
-        departures.put("e", b"", number)
+        departures.put([Departure("e", b"", number)])
     with pytest.raises(BusBlocked):
-        departures.put("e", b"", LIMIT)
+        departures.put([Departure("e", b"", LIMIT)])
+
+
+def test_a_message_that_cannot_be_sent_keeps_none_of_the_others_back() -> None:
+    bus = Bus()
+
+    def send(topic: str, body: bytes) -> bool:
+        if body == b"1":
+            raise OSError("the bus is gone")
+        return bus.send(topic, body)
+
+    with pytest.raises(OSError, match="gone"):
+        Departures(send).put([Departure("e", b"1", 1), Departure("e", b"2", 2)])
+    assert bus.taken == [("e", b"2")]
