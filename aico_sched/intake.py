@@ -9,6 +9,7 @@ from aico_sched.security.key_names import KeyRingError
 from aico_sched.security.signatures import Unanswered
 from aico_sched.topics import limits, names
 from aico_sched.topics.codecs import Codec, Sign, codec_of, decode, read
+from aico_sched.topics.commands import written
 from aico_sched.topics.envelope import Envelope, Received, Unreadable
 from aico_sched.topics.errors import CommandError, ErrorCode
 from aico_sched.topics.internal import Request
@@ -56,10 +57,6 @@ class Refused(Exception):
         self.error = error
         self.source, self.role, self.target = source, role, target
         self.reply_to, self.correlation_id, self.codec = reply_to, correlation_id, codec
-
-
-VERBATIM = frozenset(("task_id", "execution_id", "task_class", "schedule", "config", "enabled"))
-"""Fields that every command takes in as they are: written out again, they would be what they were."""
 
 
 def accept(topic: str, body: bytes, role_of: RoleOf, terms: Terms) -> Request:
@@ -142,10 +139,7 @@ def _validated(topic: str, envelope: Envelope) -> dict[str, Any]:
         model = command.payload.__pydantic_validator__.validate_python(envelope.payload)
     except ValidationError as error:
         raise _invalid(error) from error
-    if envelope.payload.keys() <= VERBATIM:
-        return envelope.payload
-    plain: dict[str, Any] = model.model_dump(mode="json", exclude_unset=True)
-    return plain
+    return written(model, envelope.payload)
 
 
 def _invalid(error: ValidationError) -> CommandError:

@@ -124,6 +124,15 @@ class Payload(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
+VERBATIM = frozenset(("task_id", "execution_id", "task_class", "schedule", "config", "enabled"))
+"""Fields that every command takes in as they are: written out again, they would be what they were."""
+
+
+def written(command: Payload, given: dict[str, Any]) -> dict[str, Any]:
+    """A command as plain data, only the fields that were `given`, of which it was made."""
+    return given if given.keys() <= VERBATIM else command.model_dump(mode="json", exclude_unset=True)
+
+
 class RetryPolicy(Payload):
     """What happens after a failed attempt. The delay before retry n is `delay * multiplier**(n-1)`, at most
     `max_delay`; with `jitter: full` it is drawn evenly from zero to that."""

@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import count
 from typing import Any, Final, NamedTuple
 
@@ -100,7 +101,14 @@ def new_message_id() -> str:
 
 def now_text() -> str:
     """This moment as the `timestamp` of a message."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    second, microseconds = divmod(time.time_ns() // 1_000, 1_000_000)
+    return f"{_second_text(second)}.{microseconds:06d}Z"
+
+
+@lru_cache(maxsize=1)
+def _second_text(second: int) -> str:
+    """Remembered, as most messages are of the same second as the one before."""
+    return datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()
 
 
 def new_envelope(

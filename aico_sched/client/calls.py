@@ -18,6 +18,7 @@ from aico_sched.topics.commands import (
     Payload,
     RetryPolicy,
     TaskLimits,
+    written,
 )
 from aico_sched.topics.errors import ErrorCode
 from aico_sched.topics.registry import COMMANDS
@@ -77,11 +78,12 @@ def checked(topic: str, payload: Mapping[str, Any]) -> dict[str, Any]:
     command = COMMANDS.get(topic)
     if command is None:
         raise refusal(ErrorCode.INVALID_MESSAGE, f"{topic} is no command", {"field": "topic"})
+    given = dict(payload)
     try:
-        model = command.payload.model_validate(dict(payload))
+        model = command.payload.model_validate(given)
     except ValidationError as error:
         raise from_validation(error) from error
-    return model.model_dump(mode="json", exclude_unset=True)
+    return written(model, given)
 
 
 def _call(topic: str, result: type[Result_co], payload: Mapping[str, Any]) -> Call[Result_co]:

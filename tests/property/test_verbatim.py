@@ -1,4 +1,4 @@
-"""Fields that the bridge hands on as they came are those that writing a command out again would not change."""
+"""Fields that are handed on as they came are those that writing a command out again would not change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from aico_sched.intake import VERBATIM
+from aico_sched.topics.commands import VERBATIM
 from aico_sched.topics.registry import COMMANDS
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
