@@ -46,12 +46,13 @@ class Commands:
 
     def create(self, requests: list[Request]) -> None:
         """Apply creates as `apply` does one after the other, their rows written together."""
-        seen = self._unit.seen.known(_seen_as(request) for request in requests)
+        keys = [_seen_as(request) for request in requests]
+        seen = self._unit.seen.known(keys)
         fresh: list[Request] = []
-        for request in requests:
-            if _seen_as(request) not in seen:
+        for key, request in zip(keys, requests, strict=True):
+            if key not in seen:
                 fresh.append(request)
-                seen.add(_seen_as(request))
+                seen.add(key)
             else:
                 self._create_new(fresh)
                 fresh = []

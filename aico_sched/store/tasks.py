@@ -336,7 +336,7 @@ def cancel_waiting(unit: Unit, execution_id: str, reason: str) -> bool:
 
 def _options(payload: Mapping[str, Any]) -> dict[str, Any]:
     """The options that were given a value, as JSON keeps them."""
-    return {name: payload[name] for name in OPTION_NAMES & payload.keys() if payload[name] is not None}
+    return {name: value for name, value in payload.items() if value is not None and name in OPTION_NAMES}
 
 
 def _merged(options: dict[str, Any], payload: Mapping[str, Any]) -> dict[str, Any]:
