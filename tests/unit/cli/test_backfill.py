@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -106,8 +107,21 @@ def test_since_is_in_the_users_zone_everywhere(command: str, topic: str, aico: A
     assert service.requests[0][1]["since"] == "2026-03-01T12:00:00.000000Z"
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[Callable[[], None]]:
+    """Ctrl-C as a terminal sends it. asyncio heeds it only where nobody has changed what it does: another test may
+    have, and a shell does for what it runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
 def test_to_stop_waiting_ends_no_run_and_says_so(
-    aico: Any, service: Any, execution: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    aico: Any,
+    service: Any,
+    execution: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    ctrl_c: Callable[[], None],
 ) -> None:
     service.answers[names.TASK_BACKFILL] = {"task_id": "user.a", "execution_ids": ["e-1", "e-2", "e-3"]}
     service.executions["e-1"] = execution
@@ -115,9 +129,9 @@ def test_to_stop_waiting_ends_no_run_and_says_so(
 
     async def wait(execution_id: str) -> ExecutionView:
         if execution_id == "e-2":
-            # As Ctrl-C does it: asyncio cancels the command.
-            signal.raise_signal(signal.SIGINT)
-            await asyncio.Event().wait()
+            ctrl_c()
+            async with asyncio.timeout(10):
+                await asyncio.Event().wait()
         view: ExecutionView = await waits(execution_id)
         return view
 
