@@ -92,8 +92,7 @@ class StoreActor(ConfigChecks):
         self._history_limits = history
         self._open, self._registry, self._judge = open_database, registry, judge
         self._defaults, self._boot_id = defaults, boot_id
-        self._cache_size = cache_size
-        self._kept, self._heartbeat_interval = kept, heartbeat_interval
+        self._cache_size, self._kept, self._heartbeat_interval = cache_size, kept, heartbeat_interval
         self._database: Database | None = None
         self._built = self._arrived = False
         self._trouble = Trouble()

@@ -42,9 +42,9 @@ class Departures:
             except Exception as error:
                 failure = failure or error
                 continue
-            if taken:
+            if taken and failure is None:
                 self.departed = max(self.departed, message.event_id)
-            else:
+            elif not taken:
                 self._waiting.append(message)
         self.longest = max(self.longest, len(self._waiting))
         if failure is not None:

@@ -136,7 +136,7 @@ def _validated(topic: str, envelope: Envelope) -> dict[str, Any]:
         message = f"message_type is {envelope.message_type!r}, but the message was published on {topic}"
         raise CommandError(ErrorCode.INVALID_MESSAGE, message, field="message_type")
     try:
-        model = command.payload.__pydantic_validator__.validate_python(envelope.payload)
+        model = command.payload.model_validate(envelope.payload)
     except ValidationError as error:
         raise _invalid(error) from error
     return written(model, envelope.payload)

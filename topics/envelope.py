@@ -291,8 +291,7 @@ def _is_plain(value: Any, depth: int) -> bool:
     if depth == 0:
         return False
     # Most of what stands in a message is a scalar, and a call for each would be the larger part of reading it.
-    nested = [item for item in inside if type(item) not in _SCALARS]
-    return not nested or all(_is_plain(item, depth - 1) for item in nested)
+    return all(_is_plain(item, depth - 1) for item in inside if type(item) not in _SCALARS)
 
 
 def check_portable(value: Any, levels: int) -> None:

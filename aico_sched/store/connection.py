@@ -146,8 +146,8 @@ class Database:
     def insert(self, name: str, rows: Sequence[Row]) -> list[Row]:
         """Run the query called `name`, which inserts one row, for all `rows`, many in a statement (`many_rows`).
         Returns the rows of its RETURNING."""
-        made = many_rows.statements(self._sql[name], rows)
-        return [row for sql, parameters in made for row in self._raw(sql, parameters)]
+        statements = many_rows.statements(self._sql[name], rows)
+        return [row for sql, parameters in statements for row in self._raw(sql, parameters)]
 
     def change(self, name: str, parameters: Sequence[Any] = ()) -> int:
         """Run the query called `name` and return how many rows it changed."""

@@ -63,6 +63,8 @@ def test_a_message_that_cannot_be_sent_keeps_none_of_the_others_back() -> None:
             raise OSError("the bus is gone")
         return bus.send(topic, body)
 
+    departures = Departures(send)
     with pytest.raises(OSError, match="gone"):
-        Departures(send).put([Departure("e", b"1", 1), Departure("e", b"2", 2)])
+        departures.put([Departure("e", b"1", 1), Departure("e", b"2", 2)])
     assert bus.taken == [("e", b"2")]
+    assert departures.departed == 0, "an event before it is not on the bus"
